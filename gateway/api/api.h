@@ -1,0 +1,22 @@
+/* api.h — the server API: POST /api/<method>.
+ *
+ *     request -> key -> method table -> task ... -> {"result":…} or {"error":…}
+ *
+ * A task is one command on its way: it may finish at once or when the bus or
+ * other shards have answered. broadcast and batch are tasks with children.
+ *
+ * Owns:   its tasks. Thread: the loop that took the request.
+ * Bounds: body http_server.max_body_size; API_MAX_CHILDREN channels of a
+ *         broadcast or commands of a batch.
+ * Uses:   hub/, protocol/json, transport/http, publish, session. */
+#ifndef WEIR_GATEWAY_API_API_H
+#define WEIR_GATEWAY_API_API_H
+
+#include "gateway/transport/http.h"
+
+#define API_MAX_CHILDREN 10000
+
+/* Route handler. */
+void api_handle(struct http_exchange *x, const struct http_request *r);
+
+#endif

@@ -1,0 +1,407 @@
+/* api_admin.c — API methods that ask every shard: disconnect, unsubscribe,
+ * subscribe, channels, info. They speak for this node only. Part of api.h. */
+#include <fnmatch.h>
+#include <stdlib.h>
+#include <uthash.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "gateway/api/task.h"
+#include "gateway/protocol/codes.h"
+#include "gateway/rules.h"
+#include "gateway/session.h"
+
+/* What a per-user method asks of every shard; read-only while it travels. */
+struct user_question {
+    struct task *task; /* borrowed: the asking loop's */
+    char *user;        /* owned strings */
+    char *channel;
+    char *client;  /* UUID text, "" = every connection of the user */
+    char *except;  /* whitelist: UUIDs, each followed by '\n' */
+    uint32_t code;
+    char *reason;
+    void (*apply)(struct session *s, const struct user_question *q);
+};
+
+static char *own(struct str s)
+{
+    return mem_strndup(s.p, s.n);
+}
+
+static void free_question(struct user_question *q)
+{
+    free(q->user);
+    free(q->channel);
+    free(q->client);
+    free(q->except);
+    free(q->reason);
+    free(q);
+}
+
+static bool is_meant(const struct client *c, const struct user_question *q)
+{
+    char id[RAND_UUID_LEN + 2];
+    rand_uuid_format(c->id, id);
+    id[RAND_UUID_LEN] = '\0';
+    if (q->client[0] && strcmp(q->client, id) != 0)
+        return false;
+    id[RAND_UUID_LEN] = '\n';
+    id[RAND_UUID_LEN + 1] = '\0';
+    return strstr(q->except, id) == NULL;
+}
+
+static void *visit_user(struct shard *s, void *question)
+{
+    const struct user_question *q = question;
+    struct user *u = shard_find_user(s, str_of(q->user));
+    struct client *next;
+    for (struct client *c = u ? LIST_FIRST(&u->clients) : NULL; c; c = next) {
+        next = LIST_NEXT(c, user_link);
+        if (!c->closing && !c->closed && is_meant(c, q))
+            q->apply(session_of(c), q);
+    }
+    return NULL;
+}
+
+static void user_done(struct shard *from, void *question, void **parts, unsigned count)
+{
+    struct user_question *q = question;
+    (void)from;
+    (void)parts;
+    (void)count;
+    task_finish(q->task);
+    free_question(q);
+}
+
+/* NULL when a field has the wrong type. */
+static struct user_question *read_question(struct task *t, struct json_value params)
+{
+    struct buf strings = BUF_INIT;
+    struct str user;
+    struct str channel;
+    struct str client;
+    struct user_question *q = NULL;
+    buf_reserve(&strings, params.raw.n + 1);
+    if (task_string(params, "user", &strings, &user) == 0 &&
+        task_string(params, "channel", &strings, &channel) == 0 &&
+        task_string(params, "client", &strings, &client) == 0) {
+        q = mem_zalloc(sizeof(*q));
+        q->task = t;
+        q->user = own(user);
+        q->channel = own(channel);
+        q->client = own(client);
+        q->except = own(STR_LIT(""));
+        q->reason = own(STR_LIT(""));
+    }
+    buf_free(&strings);
+    return q;
+}
+
+static void ask_user(struct task *t, struct user_question *q)
+{
+    struct survey survey = {visit_user, user_done, q};
+    hub_survey(t->loop->shard, &survey);
+}
+
+static void apply_disconnect(struct session *s, const struct user_question *q)
+{
+    session_close_reason(s, q->code, str_of(q->reason));
+}
+
+/* {"code":4001,"reason":"…"}; false when it cannot be sent as a close. */
+static bool read_disconnect(struct json_value v, struct user_question *q)
+{
+    struct json_value code;
+    struct buf strings = BUF_INIT;
+    struct str reason;
+    bool fine = v.type == JSON_OBJECT;
+    if (fine && json_member(v, STR_LIT("code"), &code))
+        fine = json_u32(code, &q->code) == 0 && q->code >= 3000 && q->code < 5000;
+    if (fine && task_string(v, "reason", &strings, &reason) == 0) {
+        free(q->reason);
+        q->reason = own(reason);
+    } else {
+        fine = false;
+    }
+    buf_free(&strings);
+    return fine;
+}
+
+static bool read_whitelist(struct json_value v, struct user_question *q)
+{
+    struct json_value item;
+    struct str id;
+    struct buf list = BUF_INIT;
+    struct buf strings = BUF_INIT;
+    bool fine = v.type == JSON_ARRAY;
+    struct json_iter it = json_iter(v);
+    while (fine && json_next_item(&it, &item)) {
+        buf_clear(&strings);
+        fine = json_text(item, &strings, &id) == 0;
+        if (fine) {
+            buf_str(&list, id);
+            buf_char(&list, '\n');
+        }
+    }
+    free(q->except);
+    q->except = own(buf_view(&list));
+    buf_free(&list);
+    buf_free(&strings);
+    return fine;
+}
+
+void task_disconnect(struct task *t, struct json_value params)
+{
+    struct json_value v;
+    struct user_question *q = read_question(t, params);
+    bool fine = q != NULL;
+    if (fine) {
+        q->code = DISCONNECT_FORCE;
+        q->apply = apply_disconnect;
+    }
+    if (fine && json_member(params, STR_LIT("disconnect"), &v) && v.type != JSON_NULL)
+        fine = read_disconnect(v, q);
+    if (fine && json_member(params, STR_LIT("whitelist"), &v) && v.type != JSON_NULL)
+        fine = read_whitelist(v, q);
+    if (fine) {
+        ask_user(t, q);
+        return;
+    }
+    if (q)
+        free_question(q);
+    task_fail(t, ERROR_BAD_REQUEST);
+}
+
+static void apply_unsubscribe(struct session *s, const struct user_question *q)
+{
+    struct sub *sub = client_find_sub(&s->client, str_of(q->channel));
+    if (sub)
+        session_server_unsubscribe(s, sub);
+}
+
+static void apply_subscribe(struct session *s, const struct user_question *q)
+{
+    /* The name was checked before it travelled. */
+    (void)session_server_subscribe(s, str_of(q->channel));
+}
+
+static void run_channel_question(struct task *t, struct json_value params,
+                                 void (*apply)(struct session *, const struct user_question *))
+{
+    struct rules_channel ch;
+    struct user_question *q = read_question(t, params);
+    uint32_t error = q && q->channel[0] ? 0 : ERROR_BAD_REQUEST;
+    if (!error)
+        error = rules_channel(t->loop->app->config, str_of(q->channel),
+                              RULES_CONCRETE_OR_PATTERN, &ch);
+    if (!error) {
+        q->apply = apply;
+        ask_user(t, q);
+        return;
+    }
+    if (q)
+        free_question(q);
+    task_fail(t, error);
+}
+
+void task_unsubscribe(struct task *t, struct json_value params)
+{
+    run_channel_question(t, params, apply_unsubscribe);
+}
+
+void task_subscribe(struct task *t, struct json_value params)
+{
+    run_channel_question(t, params, apply_subscribe);
+}
+
+/* --- channels ----------------------------------------------------------- */
+
+struct channels_question {
+    struct task *task; /* borrowed */
+    char *pattern;     /* owned: a glob, "" = all */
+};
+
+/* One channel on one shard, then summed over shards. */
+struct channel_count {
+    UT_hash_handle hh;
+    uint32_t clients;
+    uint32_t len;
+    char name[];
+};
+
+static void note_topic(struct channel_count **head, const struct topic *t, const char *pattern)
+{
+    struct channel_count *e = NULL;
+    if (t->count == 0)
+        return;
+    HASH_FIND(hh, *head, t->name, t->len, e);
+    if (!e) {
+        e = mem_zalloc(sizeof(*e) + t->len + 1);
+        memcpy(e->name, t->name, t->len);
+        e->len = t->len;
+        if (pattern[0] && fnmatch(pattern, e->name, 0) != 0) {
+            free(e);
+            return;
+        }
+        HASH_ADD_KEYPTR(hh, *head, e->name, e->len, e);
+    }
+    e->clients += t->count;
+}
+
+struct pattern_walk {
+    struct channel_count **head;
+    const char *pattern;
+};
+
+static void note_pattern_topic(void *arg, void *topic)
+{
+    struct pattern_walk *w = arg;
+    note_topic(w->head, topic, w->pattern);
+}
+
+static void *visit_channels(struct shard *s, void *question)
+{
+    const struct channels_question *q = question;
+    struct channel_count *head = NULL;
+    struct pattern_walk w = {&head, q->pattern};
+    for (struct topic *t = s->topics.exact; t; t = t->hh.next)
+        note_topic(&head, t, q->pattern);
+    trie_each(&s->topics.patterns, note_pattern_topic, &w);
+    return head;
+}
+
+static void merge_counts(struct channel_count **all, struct channel_count *part)
+{
+    struct channel_count *e;
+    struct channel_count *tmp;
+    struct channel_count *found;
+    HASH_ITER(hh, part, e, tmp)
+    {
+        HASH_DEL(part, e);
+        HASH_FIND(hh, *all, e->name, e->len, found);
+        if (found) {
+            found->clients += e->clients;
+            free(e);
+        } else {
+            HASH_ADD_KEYPTR(hh, *all, e->name, e->len, e);
+        }
+    }
+}
+
+static void channels_done(struct shard *from, void *question, void **parts, unsigned count)
+{
+    struct channels_question *q = question;
+    struct channel_count *all = NULL;
+    struct channel_count *e;
+    struct channel_count *tmp;
+    struct buf *out = &q->task->result;
+    (void)from;
+    for (unsigned i = 0; i < count; i++)
+        merge_counts(&all, parts[i]);
+    buf_lit(out, "{\"channels\":{");
+    HASH_ITER(hh, all, e, tmp)
+    {
+        if (out->p[out->n - 1] == '}')
+            buf_char(out, ',');
+        json_quote(out, str_n(e->name, e->len));
+        buf_printf(out, ":{\"num_clients\":%u}", e->clients);
+        HASH_DEL(all, e);
+        free(e);
+    }
+    buf_lit(out, "}}");
+    task_finish(q->task);
+    free(q->pattern);
+    free(q);
+}
+
+void task_channels(struct task *t, struct json_value params)
+{
+    struct buf strings = BUF_INIT;
+    struct str pattern;
+    if (task_string(params, "pattern", &strings, &pattern) < 0) {
+        buf_free(&strings);
+        task_fail(t, ERROR_BAD_REQUEST);
+        return;
+    }
+    struct channels_question *q = mem_zalloc(sizeof(*q));
+    q->task = t;
+    q->pattern = own(pattern);
+    buf_free(&strings);
+    struct survey survey = {visit_channels, channels_done, q};
+    hub_survey(t->loop->shard, &survey);
+}
+
+/* --- info ---------------------------------------------------------------- */
+
+struct info_part {
+    uint32_t clients;
+    uint32_t users;
+    uint32_t subs;
+};
+
+static void *visit_info(struct shard *s, void *question)
+{
+    struct info_part *p = mem_alloc(sizeof(*p));
+    (void)question;
+    *p = (struct info_part){s->connected_count, HASH_COUNT(s->users), s->sub_count};
+    return p;
+}
+
+/* A channel has one home shard, so homes count it once; a user may be on
+ * several shards and is counted on each. */
+static void *visit_channel_count(struct shard *s, void *question)
+{
+    size_t *n = mem_alloc(sizeof(*n));
+    (void)question;
+    *n = home_channel_count(&s->home);
+    return n;
+}
+
+struct info_question {
+    struct task *task; /* borrowed */
+    struct info_part sum;
+};
+
+static void info_done(struct shard *from, void *question, void **parts, unsigned count)
+{
+    struct info_question *q = question;
+    const struct app *app = q->task->loop->app;
+    struct buf *out = &q->task->result;
+    size_t channels = 0;
+    for (unsigned i = 0; i < count; i++) {
+        channels += *(size_t *)parts[i];
+        free(parts[i]);
+    }
+    buf_printf(out, "{\"nodes\":[{\"uid\":\"%s\",\"name\":", app->node_id);
+    json_quote(out, str_of(app->node_name));
+    buf_printf(out,
+               ",\"version\":\"" WEIR_VERSION "\",\"num_clients\":%u,\"num_users\":%u,"
+               "\"num_subs\":%u,\"num_channels\":%zu,\"uptime\":%llu}]}",
+               q->sum.clients, q->sum.users, q->sum.subs, channels,
+               (unsigned long long)((from->now_ns - app->started_ns) / 1000000000u));
+    task_finish(q->task);
+    free(q);
+}
+
+static void counts_done(struct shard *from, void *question, void **parts, unsigned count)
+{
+    struct info_question *q = question;
+    for (unsigned i = 0; i < count; i++) {
+        const struct info_part *p = parts[i];
+        q->sum.clients += p->clients;
+        q->sum.users += p->users;
+        q->sum.subs += p->subs;
+        free(parts[i]);
+    }
+    struct survey survey = {visit_channel_count, info_done, q};
+    hub_survey(from, &survey);
+}
+
+void task_info(struct task *t, struct json_value params)
+{
+    struct info_question *q = mem_zalloc(sizeof(*q));
+    (void)params;
+    q->task = t;
+    struct survey survey = {visit_info, counts_done, q};
+    hub_survey(t->loop->shard, &survey);
+}

@@ -1,0 +1,69 @@
+/* delivery.h — what the bus brings becomes a msg at its channel's home shard.
+ *
+ *     MSG weir.pub.news.eu 7\r\n{"a":1}
+ *       -> channel "news:eu", size, format, headers -> msg -> home_post
+ *
+ * Why:    nats.c's one delivery thread does this and nothing else.
+ * Owns:   its scratch. Borrows: config, hub, spaces.
+ * Thread: delivery_on_message on nats.c's delivery thread (one, because the
+ *         pool has one); counters any.
+ * Bounds: channel.max_publication_size, DELIVERY_HEADER_MAX_BYTES, the hub's
+ *         msg budget; what is over is dropped and counted.
+ * Uses:   base/, hub/, gateway/protocol/json, nats.c. */
+#ifndef WEIR_GATEWAY_BROKER_DELIVERY_H
+#define WEIR_GATEWAY_BROKER_DELIVERY_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include <nats/nats.h>
+
+#include "base/buf.h"
+#include "base/log.h"
+#include "gateway/broker/subject.h"
+#include "hub/hub.h"
+
+#define DELIVERY_HEADER_MAX_BYTES 16384
+
+struct delivery;
+
+/* One for each space, so that a message knows its namespace. */
+struct delivery_port {
+    struct delivery *delivery;         /* borrowed */
+    const struct subject_space *space; /* borrowed: the map */
+};
+
+struct delivery {
+    const struct config *cfg; /* borrowed */
+    struct hub *hub;          /* borrowed */
+    struct subject_map map;
+    struct delivery_port *ports; /* owned; map.count */
+
+    struct buf channel; /* owned: scratch of the delivery thread */
+    struct buf data;    /* owned: the same */
+
+    struct log_limit unmapped_log;
+    struct log_limit header_log;
+    _Atomic uint64_t messages;
+    _Atomic uint64_t bytes;
+    _Atomic uint64_t unmapped;
+    _Atomic uint64_t not_json;
+    _Atomic uint64_t too_big;
+    _Atomic uint64_t over_budget;
+};
+
+/* `d` is zeroed; cfg and hub outlive it. */
+void delivery_init(struct delivery *d, const struct config *cfg,
+                   struct hub *hub);
+/* When the delivery thread is gone. */
+void delivery_fini(struct delivery *d);
+
+/* The closure for subscriptions in this space. */
+struct delivery_port *delivery_port(struct delivery *d,
+                                    const struct subject_space *s);
+
+/* A natsMsgHandler; the closure is a struct delivery_port. Takes m. */
+void delivery_on_message(natsConnection *nc, natsSubscription *sub, natsMsg *m,
+                         void *closure);
+
+#endif

@@ -1,0 +1,63 @@
+/* nats.h — the NATS broker: a node's door to the bus.
+ *
+ *     shards --publish_op/feed_op--> broker thread --PUB/SUB--> nats-server
+ *     shards <--publications-- one delivery callback <--MSG--
+ *
+ * Why:    nats.c calls may block; they happen on the broker thread only. It
+ *         takes what the shards posted in batches, one flush each; an op is
+ *         answered when the flush that carried it came back (at
+ *         most 1 s), so success means that the bus has it. The delivery
+ *         callback makes a msg and posts it to its home shard.
+ * Owns:   the connection, its subscriptions and their graveyard.
+ * Thread: start and stop by main; the broker_ops table by any shard; status
+ *         by any thread.
+ * Bounds: nats.queue_max_size bytes of publications wait for the thread;
+ *         over it, or while NATS is away, a publish is answered with 100.
+ * Uses:   base/, hub/, gateway/config, gateway/protocol/json, nats.c. */
+#ifndef WEIR_GATEWAY_BROKER_NATS_H
+#define WEIR_GATEWAY_BROKER_NATS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "hub/broker.h"
+
+struct config;
+struct hub;
+struct nats_broker;
+
+/* Connect (waits at most 3 s for the first attempt; NATS being away is no
+ * error: it keeps trying) and fill hub->broker. ERR_INVALID with a message
+ * in err for options nats.c refuses (bad URL, unreadable credentials).
+ * cfg and hub outlive the broker; the hub's shards exist already. */
+int nats_broker_start(const struct config *cfg, struct hub *hub,
+                      struct nats_broker **out, char *err, size_t errlen)
+    MUST_USE;
+/* Call when no shard runs any more, but before hub_fini, and while shards may
+ * still be woken: what was accepted for publication is sent (bounded: one
+ * failed flush ends it), and every op still here goes back to its shard's
+ * mailbox, whose owner runs it when it is freed. Frees everything, nats.c's
+ * own threads and memory too: one broker at a time in a process. */
+void nats_broker_stop(struct nats_broker *b);
+
+struct nats_status {
+    bool connected;
+    uint64_t connects; /* successful connects and reconnects */
+    uint64_t disconnects;
+    uint64_t gaps; /* times the bus may have lost something */
+    uint64_t messages_in;
+    uint64_t bytes_in;
+    uint64_t messages_out;
+    uint64_t publish_refused; /* queue full or NATS away */
+    uint64_t unmapped;        /* subjects that are no channel */
+    uint64_t not_json;        /* payloads dropped by non_json */
+    uint64_t too_big;         /* over channel.max_publication_size */
+    uint64_t over_budget;     /* dropped: node's publications in flight */
+    uint64_t slow_consumer;   /* messages nats.c dropped */
+    uint64_t feeds;           /* SUBs now */
+    uint64_t queue_bytes;     /* publications waiting now */
+};
+void nats_broker_status(struct nats_broker *b, struct nats_status *out);
+
+#endif

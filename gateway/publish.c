@@ -1,0 +1,79 @@
+#include "gateway/publish.h"
+
+#include "gateway/protocol/codes.h"
+#include "gateway/protocol/json.h"
+
+bool publish_tags_valid(struct str tags)
+{
+    struct json_value v;
+    struct str key;
+    struct json_value item;
+    if (json_parse(tags, &v) < 0 || v.type != JSON_OBJECT)
+        return false;
+    struct json_iter it = json_iter(v);
+    while (json_next_member(&it, &key, &item)) {
+        if (item.type != JSON_STRING)
+            return false;
+    }
+    return true;
+}
+
+/* 0 or an error; *is_json says whether JSON clients can be given it. */
+static uint32_t check_format(const struct namespace_options *o, const struct publish_request *r,
+                             bool *is_json)
+{
+    struct json_value v;
+    bool binary = o->publication_data_format == DATA_FORMAT_BINARY;
+    if (r->data.n == 0)
+        return ERROR_BAD_REQUEST;
+    *is_json = r->data_is_json || json_parse(r->data, &v) == 0;
+    if (binary)
+        return 0;
+    if (!*is_json)
+        return ERROR_BAD_REQUEST;
+    if (o->publication_data_format != DATA_FORMAT_JSON_OBJECT)
+        return 0;
+    if (json_parse(r->data, &v) < 0 || v.type != JSON_OBJECT)
+        return ERROR_BAD_REQUEST;
+    return 0;
+}
+
+static bool has_newline(struct str s)
+{
+    return s.n && (memchr(s.p, '\n', s.n) || memchr(s.p, '\r', s.n));
+}
+
+uint32_t publish_make(const struct config *cfg, struct msg_budget *budget,
+                      const struct publish_request *r, struct msg **out)
+{
+    bool is_json;
+    if (r->data.n > (size_t)cfg->channel.max_publication_size)
+        return ERROR_BAD_REQUEST;
+    uint32_t error = check_format(r->channel->options, r, &is_json);
+    if (error)
+        return error;
+    if (r->tags.n && !publish_tags_valid(r->tags))
+        return ERROR_BAD_REQUEST;
+    struct buf data = BUF_INIT;
+    struct buf tags = BUF_INIT;
+    struct msg_parts parts = {
+        .channel = r->channel->name.full,
+        .data = r->data,
+        .tags = r->tags,
+        .info = r->info,
+        .is_json = is_json,
+        .born_ns = r->born_ns,
+    };
+    if (is_json && has_newline(r->data)) {
+        json_compact_newlines(&data, r->data);
+        parts.data = buf_view(&data);
+    }
+    if (has_newline(r->tags)) {
+        json_compact_newlines(&tags, r->tags);
+        parts.tags = buf_view(&tags);
+    }
+    *out = msg_new(budget, &parts);
+    buf_free(&data);
+    buf_free(&tags);
+    return *out ? 0 : ERROR_TOO_MANY_REQUESTS;
+}

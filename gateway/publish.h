@@ -1,0 +1,29 @@
+/* publish.h — from "somebody wants to publish this" to a checked msg.
+ * Why:    size, format and names are checked in one place for clients and
+ *         API; NATS payloads go through the same format check.
+ * Thread: a shard's (format check: any). Uses: rules, hub/msg, json. */
+#ifndef WEIR_GATEWAY_PUBLISH_H
+#define WEIR_GATEWAY_PUBLISH_H
+
+#include "gateway/rules.h"
+#include "hub/msg.h"
+
+struct publish_request {
+    const struct rules_channel *channel;
+    struct str data;   /* as sent */
+    bool data_is_json; /* data went through json_parse already */
+    struct str tags;   /* a JSON object of strings (checked here), or empty */
+    struct str info;   /* ClientInfo made by us, or empty */
+    uint64_t born_ns;
+};
+
+/* Make the msg: 0 and *out (the caller's reference), or the protocol's error
+ * code: 107 for empty, over-large or wrongly formatted data, 111 when too
+ * many publications are in flight on this node. */
+uint32_t publish_make(const struct config *cfg, struct msg_budget *budget,
+                      const struct publish_request *r, struct msg **out);
+
+/* Is `tags` a JSON object whose values are all strings? */
+bool publish_tags_valid(struct str tags);
+
+#endif

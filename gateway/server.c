@@ -1,0 +1,143 @@
+#include "gateway/server.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "gateway/api/pages.h"
+#include "gateway/broker/nats.h"
+#include "gateway/loop.h"
+#include "gateway/protocol/encode.h"
+#include "gateway/transport/ws.h"
+
+/* Descriptors that are not connections: listeners, loops, logs, the bus. */
+#define RESERVED_FDS 64
+
+static unsigned usable_cpus(void)
+{
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof(set), &set) == -1)
+        return 1;
+    int n = CPU_COUNT(&set);
+    return n < 1 ? 1 : n > HOME_MAX_SHARDS ? HOME_MAX_SHARDS : (unsigned)n;
+}
+
+static int connection_limit(const struct config *cfg)
+{
+    struct rlimit lim;
+    CHECK(getrlimit(RLIMIT_NOFILE, &lim) == 0);
+    if (lim.rlim_cur < lim.rlim_max) {
+        struct rlimit more = {lim.rlim_max, lim.rlim_max};
+        if (setrlimit(RLIMIT_NOFILE, &more) == 0)
+            lim = more;
+    }
+    int64_t fds = lim.rlim_cur > INT32_MAX ? INT32_MAX : (int64_t)lim.rlim_cur;
+    int64_t most = fds > 2 * RESERVED_FDS ? fds - RESERVED_FDS : fds / 2;
+    if (cfg->client.connection_limit && cfg->client.connection_limit < most)
+        most = cfg->client.connection_limit;
+    return (int)most;
+}
+
+static void name_node(struct app *app)
+{
+    uint8_t id[16];
+    char host[128] = "weir";
+    rand_uuid_init(id);
+    rand_uuid_format(id, app->node_id);
+    app->node_id[RAND_UUID_LEN] = '\0';
+    gethostname(host, sizeof(host) - 1);
+    if (app->config->node.name[0])
+        snprintf(app->node_name, sizeof(app->node_name), "%s", app->config->node.name);
+    else
+        snprintf(app->node_name, sizeof(app->node_name), "%s_%u", host, app->port);
+}
+
+static int make_loops(struct app *app, unsigned count, const struct ws_app *ws, char *err,
+                      size_t errlen)
+{
+    const struct config *cfg = app->config;
+    struct hub_options o = {
+        .shards = count,
+        .inflight_bytes = cfg->hub.inflight_max_size,
+        .slice = (uint32_t)cfg->hub.slice,
+        .queue_max_bytes = (uint32_t)cfg->client.queue_max_size,
+        .channel_limit = (uint32_t)cfg->client.channel_limit,
+        .codec = &encode_codec,
+    };
+    app->loops = mem_zalloc(count * sizeof(*app->loops));
+    for (unsigned i = 0; i < count; i++)
+        app->loops[i] = mem_zalloc(sizeof(struct loop));
+    hub_init(&app->hub, &o, loop_wake, (void *const *)app->loops);
+    int rc = 0;
+    for (unsigned i = 0; i < count; i++) {
+        app->loops[i]->shard = app->hub.shards[i];
+        app->hub.shards[i]->loop = app->loops[i];
+        if (rc == 0)
+            rc = loop_init(app->loops[i], app, ws, err, errlen);
+    }
+    return rc;
+}
+
+static int start_parts(struct app *app, const struct ws_app *ws, char *err, size_t errlen)
+{
+    const struct config *cfg = app->config;
+    unsigned count = cfg->shards ? (unsigned)cfg->shards : usable_cpus();
+    int rc = 0;
+    if (cfg->web.enabled)
+        rc = pages_load(cfg->web.root, &app->pages, err, errlen);
+    if (rc == 0)
+        rc = make_loops(app, count, ws, err, errlen);
+    if (rc == 0 && cfg->nats.url[0])
+        rc = nats_broker_start(cfg, &app->hub, &app->nats, err, errlen);
+    for (unsigned i = 0; rc == 0 && i < count; i++)
+        rc = loop_listen(app->loops[i], err, errlen);
+    return rc;
+}
+
+int server_start(struct config *cfg, const struct ws_app *ws, struct app **out, char *err,
+                 size_t errlen)
+{
+    struct app *app = mem_zalloc(sizeof(*app));
+    app->config = cfg;
+    app->port = (uint16_t)cfg->http_server.port;
+    app->started_ns = clock_now_ns();
+    app->connection_limit = connection_limit(cfg);
+    int rc = start_parts(app, ws, err, errlen);
+    /* A node that cannot start ends its process: nothing is undone here. */
+    if (rc < 0)
+        return rc;
+    name_node(app);
+    for (unsigned i = 0; i < app->hub.count; i++)
+        loop_start(app->loops[i]);
+    log_info("listen", "address=%s port=%u shards=%u connections_max=%d broker=%s node=%s",
+             log_quote(str_of(cfg->http_server.address)), app->port, app->hub.count,
+             app->connection_limit, app->nats ? "nats" : "memory", app->node_id);
+    *out = app;
+    return 0;
+}
+
+void server_stop(struct app *app)
+{
+    atomic_store(&app->draining, true);
+    for (unsigned i = 0; i < app->hub.count; i++)
+        loop_stop(app->loops[i]);
+    for (unsigned i = 0; i < app->hub.count; i++)
+        loop_join(app->loops[i]);
+    if (app->nats)
+        nats_broker_stop(app->nats);
+    app->hub.broker.ops = NULL;
+    for (unsigned i = 0; i < app->hub.count; i++)
+        loop_fini(app->loops[i]);
+    hub_fini(&app->hub);
+    for (unsigned i = 0; i < app->hub.count; i++)
+        free(app->loops[i]);
+    free(app->loops);
+    pages_free(app->pages);
+    config_free((struct config *)app->config);
+    free(app);
+}

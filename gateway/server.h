@@ -1,0 +1,22 @@
+/* server.h — a node: config in, everything started in the right order, and
+ * stopped in the reverse one.
+ *
+ *     hub -> loops -> broker (first attempt) -> listeners -> threads
+ *
+ * Thread: main. Uses: the rest of gateway/. */
+#ifndef WEIR_GATEWAY_SERVER_H
+#define WEIR_GATEWAY_SERVER_H
+
+#include "gateway/app.h"
+#include "base/err.h"
+
+struct ws_app;
+
+/* Start a node; takes cfg. 0 and *out, or an error with a message in err
+ * (cfg is freed). */
+int server_start(struct config *cfg, const struct ws_app *ws, struct app **out, char *err,
+                 size_t errlen) MUST_USE;
+/* Say goodbye to everybody and wait until all threads are done. */
+void server_stop(struct app *app);
+
+#endif

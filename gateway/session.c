@@ -1,0 +1,563 @@
+#include "gateway/session.h"
+
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "gateway/auth/auth.h"
+#include "gateway/protocol/command.h"
+#include "gateway/protocol/encode.h"
+#include "gateway/rules.h"
+#include "gateway/transport/wire.h"
+#include "hub/hub.h"
+
+/* A peer has this long to take our goodbye and answer it. */
+#define CLOSE_MS 5000
+
+static const struct config *config_of(const struct session *s)
+{
+    return s->loop->app->config;
+}
+
+static uint64_t now_ms(const struct session *s)
+{
+    return shard_now_ms(s->client.shard);
+}
+
+static void arm(struct session *s, uint64_t deadline_ms)
+{
+    wheel_start(&s->client.shard->wheel, &s->timer, deadline_ms);
+}
+
+/* --- replies ----------------------------------------------------------- */
+
+struct buf *session_begin(struct session *s)
+{
+    struct loop *l = s->loop;
+    if (l->replying == s) {
+        if (l->reply.n)
+            buf_char(&l->reply, '\n');
+        return &l->reply;
+    }
+    buf_clear(&l->scratch);
+    return &l->scratch;
+}
+
+/* One run of JSON lines becomes what this transport calls a message. */
+static void push_json(struct session *s, struct str json)
+{
+    struct buf framed = BUF_INIT;
+    if (s->client.encoding == ENCODING_WS_JSON) {
+        wire_ws_frame(&framed, WIRE_WS_TEXT, json);
+    } else {
+        buf_lit(&framed, "data: ");
+        buf_str(&framed, json);
+        buf_lit(&framed, "\n\n");
+    }
+    client_push_bytes(&s->client, buf_view(&framed));
+    buf_free(&framed);
+}
+
+void session_end(struct session *s)
+{
+    if (s->loop->replying != s)
+        push_json(s, buf_view(&s->loop->scratch));
+}
+
+static void flush_replies(struct session *s)
+{
+    struct loop *l = s->loop;
+    if (l->replying != s || l->reply.n == 0)
+        return;
+    push_json(s, buf_view(&l->reply));
+    buf_clear(&l->reply);
+}
+
+void session_reply_error(struct session *s, uint32_t id, uint32_t error)
+{
+    s->client.shard->stats.command_errors++;
+    encode_error_reply(session_begin(s), id, error);
+    session_end(s);
+}
+
+void session_close(struct session *s, uint32_t code)
+{
+    flush_replies(s);
+    client_close(&s->client, code, disconnect_reason(code));
+}
+
+void session_close_reason(struct session *s, uint32_t code, struct str reason)
+{
+    size_t n = reason.n < sizeof(s->reason) - 1 ? reason.n : sizeof(s->reason) - 1;
+    memcpy(s->reason, reason.p, n);
+    flush_replies(s);
+    client_close(&s->client, code, n ? str_n(s->reason, n) : disconnect_reason(code));
+}
+
+/* --- time -------------------------------------------------------------- */
+
+static int64_t ping_interval_ms(const struct session *s)
+{
+    return s->plain ? config_of(s)->sse.ping_interval_ms : config_of(s)->client.ping_interval_ms;
+}
+
+static bool wants_pong(const struct session *s)
+{
+    return s->ops->bidirectional && config_of(s)->client.ping_interval_ms > 0 &&
+           config_of(s)->client.pong_timeout_ms > 0;
+}
+
+static struct frame *ping_frame(const struct session *s)
+{
+    if (s->plain)
+        return s->loop->ping_comment;
+    return s->client.encoding == ENCODING_WS_JSON ? s->loop->ping_ws : s->loop->ping_event;
+}
+
+static void send_ping(struct session *s)
+{
+    uint64_t interval = (uint64_t)ping_interval_ms(s);
+    client_push(&s->client, ping_frame(s));
+    s->pinged_ms = now_ms(s);
+    s->awaiting_pong = wants_pong(s);
+    uint64_t wait =
+        s->awaiting_pong ? (uint64_t)config_of(s)->client.pong_timeout_ms : interval;
+    arm(s, s->pinged_ms + wait);
+}
+
+/* The first ping comes at a random time in the second half of the interval,
+ * so that clients that came together do not stay together. */
+static void start_pings(struct session *s)
+{
+    uint64_t interval = (uint64_t)ping_interval_ms(s);
+    if (interval == 0) {
+        wheel_stop(&s->client.shard->wheel, &s->timer);
+        return;
+    }
+    uint64_t first = interval / 2 + rand_below(&s->client.shard->rand, interval / 2 + 1);
+    arm(s, now_ms(s) + first);
+}
+
+static void on_timer(struct wheel_timer *t)
+{
+    struct session *s = container_of(t, struct session, timer);
+    if (s->client.closing || s->client.closed)
+        s->ops->transport.kill(&s->client);
+    else if (s->state != SESSION_CONNECTED)
+        session_close(s, DISCONNECT_STALE);
+    else if (s->awaiting_pong)
+        session_close(s, DISCONNECT_NO_PONG);
+    else
+        send_ping(s);
+}
+
+static void on_pong(struct session *s)
+{
+    if (!s->awaiting_pong)
+        return;
+    s->awaiting_pong = false;
+    arm(s, s->pinged_ms + (uint64_t)ping_interval_ms(s));
+}
+
+static void on_closing(struct client *c)
+{
+    struct session *s = session_of(c);
+    arm(s, now_ms(s) + CLOSE_MS);
+}
+
+/* --- connect ----------------------------------------------------------- */
+
+static void resume_later(struct session *s);
+
+static void finish_connect(struct session *s)
+{
+    const struct config *cfg = config_of(s);
+    char id[RAND_UUID_LEN];
+    char session_id[RAND_UUID_LEN];
+    uint8_t random[16];
+    if (s->client.closing || s->client.closed)
+        return;
+    struct connect_result r = {
+        .client = str_n(id, sizeof(id)),
+        .ping_s = (uint32_t)((cfg->client.ping_interval_ms + 999) / 1000),
+        .pong = wants_pong(s),
+        .subs = buf_view(&s->connect_subs),
+    };
+    rand_uuid_format(s->client.id, id);
+    if (!s->ops->bidirectional) {
+        rand_uuid_init(random);
+        rand_uuid_format(random, session_id);
+        r.session = str_n(session_id, sizeof(session_id));
+    }
+    struct buf json = BUF_INIT;
+    struct buf framed = BUF_INIT;
+    if (s->ops->bidirectional) {
+        buf_lit(&json, "{\"id\":");
+        buf_u64(&json, s->connect_id);
+        buf_lit(&json, ",\"connect\":");
+    } else {
+        buf_lit(&json, "{\"connect\":");
+    }
+    encode_connect(&json, &r);
+    buf_char(&json, '}');
+    if (s->client.encoding == ENCODING_WS_JSON)
+        wire_ws_frame(&framed, WIRE_WS_TEXT, buf_view(&json));
+    else
+        buf_printf(&framed, "data: %.*s\n\n", STR_ARG(buf_view(&json)));
+    client_uncork(&s->client, buf_view(&framed));
+    buf_free(&json);
+    buf_free(&framed);
+    buf_free(&s->connect_subs);
+    s->state = SESSION_CONNECTED;
+    start_pings(s);
+    resume_later(s);
+}
+
+static void fail_connect(struct session *s, uint32_t error)
+{
+    if (!s->ops->bidirectional) {
+        session_close(s, disconnect_for_error(error));
+        return;
+    }
+    s->state = SESSION_FAILED;
+    buf_free(&s->held);
+    client_uncork(&s->client, STR_LIT(""));
+    session_reply_error(s, s->connect_id, error);
+}
+
+/* Subscriptions the connect request asks for: those the client may have
+ * anyway; others are ignored. */
+static bool subscribe_at_connect(struct session *s, struct str raw_channel)
+{
+    struct rules_channel ch;
+    struct buf text = BUF_INIT;
+    struct str channel;
+    bool fine = true;
+    if (json_text((struct json_value){JSON_STRING, raw_channel}, &text, &channel) < 0)
+        return true;
+    uint32_t error = rules_channel(config_of(s), channel, RULES_CONCRETE_OR_PATTERN, &ch);
+    if (error == ERROR_UNKNOWN_CHANNEL) {
+        session_close(s, DISCONNECT_BAD_REQUEST);
+        fine = false;
+    } else if (!error && !rules_subscribe(config_of(s), &ch, client_user(&s->client))) {
+        struct subscribe_options o = {.is_pattern = ch.name.is_pattern, .server_side = true};
+        s->asking++;
+        int rc = hub_subscribe(&s->client, channel, &o);
+        if (rc < 0)
+            s->asking--;
+        if (rc == ERR_FULL) {
+            session_close(s, DISCONNECT_CHANNEL_LIMIT);
+            fine = false;
+        }
+    }
+    buf_free(&text);
+    return fine;
+}
+
+static void connect_subs(struct session *s, struct json_value subs)
+{
+    struct str key;
+    struct json_value value;
+    s->asking++; /* Ourselves: nothing is finished before the loop is. */
+    if (subs.type == JSON_OBJECT) {
+        struct json_iter it = json_iter(subs);
+        while (json_next_member(&it, &key, &value) && subscribe_at_connect(s, key))
+            ;
+    }
+    s->asking--;
+    if (s->asking == 0 && !s->client.closing)
+        finish_connect(s);
+}
+
+/* A connect on its way to its verdict: survives the client. */
+struct connect_op {
+    struct shard *shard; /* borrowed */
+    struct client_ref ref;
+    char *subs; /* owned: the request's subs, raw; NULL without */
+    size_t subs_len;
+};
+
+static void on_verdict(void *arg, const struct auth_verdict *v)
+{
+    struct connect_op *op = arg;
+    struct client *c = client_find(op->shard, op->ref);
+    struct session *s = c ? session_of(c) : NULL;
+    if (s && !c->closing && v->disconnect) {
+        session_close(s, v->disconnect);
+    } else if (s && !c->closing && v->error) {
+        fail_connect(s, v->error);
+    } else if (s && !c->closing) {
+        struct json_value subs = {JSON_NULL, {NULL, 0}};
+        if (op->subs)
+            CHECK(json_parse(str_n(op->subs, op->subs_len), &subs) == 0);
+        client_identify(c, v->user);
+        connect_subs(s, subs);
+    }
+    free(op->subs);
+    free(op);
+}
+
+static void begin_connect(struct session *s, const struct command_fields *f)
+{
+    struct connect_op *op = mem_zalloc(sizeof(*op));
+    op->shard = s->client.shard;
+    op->ref = s->client.ref;
+    if (f->subs.type == JSON_OBJECT) {
+        op->subs = mem_strndup(f->subs.raw.p, f->subs.raw.n);
+        op->subs_len = f->subs.raw.n;
+    }
+    s->state = SESSION_CONNECTING;
+    client_cork(&s->client);
+    auth_ask(config_of(s), &(struct auth_question){f->token}, on_verdict, op);
+}
+
+static void on_connect(struct session *s, const struct command *cmd)
+{
+    struct command_fields f;
+    if (s->state != SESSION_NEW ||
+        command_fields(cmd->body, &s->loop->strings, &f) < 0) {
+        session_close(s, DISCONNECT_BAD_REQUEST);
+        return;
+    }
+    s->connect_id = cmd->id;
+    begin_connect(s, &f);
+}
+
+void session_connect_uni(struct session *s, const struct json_value *request)
+{
+    struct command_fields f;
+    buf_clear(&s->loop->strings);
+    if (command_fields(*request, &s->loop->strings, &f) < 0) {
+        session_close(s, DISCONNECT_BAD_REQUEST);
+        return;
+    }
+    begin_connect(s, &f);
+}
+
+void session_start_plain(struct session *s)
+{
+    s->state = SESSION_CONNECTED;
+    start_pings(s);
+}
+
+/* --- answers of the hub ------------------------------------------------ */
+
+static void note_connect_sub(struct session *s, struct sub *sub)
+{
+    if (s->connect_subs.n)
+        buf_char(&s->connect_subs, ',');
+    json_quote(&s->connect_subs, topic_name(sub->topic));
+    buf_lit(&s->connect_subs, ":{}");
+}
+
+static void on_subscribed(struct client *c, struct sub *sub, uint32_t error)
+{
+    struct session *s = session_of(c);
+    s->asking--;
+    if (s->ops->subscribed && s->plain) {
+        s->ops->subscribed(s, sub, error);
+        return;
+    }
+    if (s->state == SESSION_CONNECTING) {
+        if (!error)
+            note_connect_sub(s, sub);
+        if (s->asking == 0)
+            finish_connect(s);
+        return;
+    }
+    if (sub->server_side && !error) {
+        encode_push(session_begin(s), !s->ops->bidirectional, topic_name(sub->topic),
+                    STR_LIT("subscribe"), STR_LIT("{}"));
+        session_end(s);
+    } else if (!sub->server_side && error) {
+        session_reply_error(s, sub->request_id, error);
+    } else if (!sub->server_side) {
+        encode_empty_reply(session_begin(s), sub->request_id, STR_LIT("subscribe"));
+        session_end(s);
+    }
+    if (s->asking == 0)
+        resume_later(s);
+}
+
+static const struct session_events events = {
+    .subscribed = on_subscribed,
+    .closing = on_closing,
+};
+
+uint32_t session_server_subscribe(struct session *s, struct str channel)
+{
+    struct rules_channel ch;
+    uint32_t error = rules_channel(config_of(s), channel, RULES_CONCRETE_OR_PATTERN, &ch);
+    if (error)
+        return error;
+    struct subscribe_options o = {.is_pattern = ch.name.is_pattern, .server_side = true};
+    s->asking++;
+    int rc = hub_subscribe(&s->client, channel, &o);
+    if (rc < 0)
+        s->asking--;
+    if (rc == ERR_FULL)
+        session_close(s, DISCONNECT_CHANNEL_LIMIT);
+    return 0;
+}
+
+void session_server_unsubscribe(struct session *s, struct sub *sub)
+{
+    struct buf body = BUF_INIT;
+    bool was_asking = sub->state == SUB_ASKING;
+    encode_code_reason(&body, UNSUBSCRIBE_SERVER, STR_LIT("server unsubscribe"));
+    encode_push(session_begin(s), !s->ops->bidirectional, topic_name(sub->topic),
+                STR_LIT("unsubscribe"), buf_view(&body));
+    session_end(s);
+    buf_free(&body);
+    if (was_asking)
+        s->asking--;
+    hub_unsubscribe(&s->client, sub);
+    if (was_asking && s->asking == 0)
+        resume_later(s);
+}
+
+/* --- messages ---------------------------------------------------------- */
+
+/* May the command run now, or must it wait for earlier ones? Subscribes may
+ * overtake each other's answers; nothing overtakes connect. */
+static bool must_wait(const struct session *s, const struct command *cmd)
+{
+    if (s->state == SESSION_CONNECTING)
+        return true;
+    if (s->asking == 0 || cmd->kind == COMMAND_SUBSCRIBE)
+        return false;
+    return cmd->id != 0;
+}
+
+static void hold(struct session *s, struct str rest)
+{
+    if (s->held.n + rest.n > SESSION_HELD_MAX) {
+        session_close(s, DISCONNECT_BAD_REQUEST);
+        return;
+    }
+    if (s->held.n)
+        buf_char(&s->held, '\n');
+    buf_str(&s->held, rest);
+    if (!s->paused) {
+        s->paused = true;
+        s->ops->pause(s, true);
+    }
+}
+
+static void run_command(struct session *s, const struct command *cmd)
+{
+    s->client.shard->stats.commands++;
+    if (cmd->kind == COMMAND_CONNECT)
+        on_connect(s, cmd);
+    else if (s->state != SESSION_CONNECTED)
+        session_close(s, DISCONNECT_BAD_REQUEST);
+    else if (cmd->id == 0 && cmd->kind != COMMAND_SEND)
+        on_pong(s);
+    else
+        session_command(s, cmd);
+}
+
+static bool at_end(const struct session *s)
+{
+    return s->client.closing || s->client.closed || s->state == SESSION_FAILED;
+}
+
+static void run_lines(struct session *s, struct str text)
+{
+    struct command cmd;
+    /* At most one newline may end a message. */
+    if (text.n && text.p[text.n - 1] == '\n')
+        text.n--;
+    struct str rest = text;
+    do {
+        struct str from = rest;
+        struct str line = str_cut(&rest, '\n');
+        if (command_parse(line, &cmd) < 0) {
+            session_close(s, DISCONNECT_BAD_REQUEST);
+            return;
+        }
+        if (must_wait(s, &cmd)) {
+            hold(s, from);
+            return;
+        }
+        buf_clear(&s->loop->strings);
+        run_command(s, &cmd);
+    } while (rest.p && !at_end(s));
+}
+
+void session_message(struct session *s, struct str text)
+{
+    struct loop *l = s->loop;
+    if (s->client.closing || s->client.closed)
+        return;
+    if (s->state == SESSION_FAILED) {
+        session_close(s, DISCONNECT_BAD_REQUEST);
+        return;
+    }
+    /* What is held was sent before this. */
+    if (s->held.n) {
+        hold(s, text);
+        return;
+    }
+    CHECK(l->replying == NULL);
+    l->replying = s;
+    buf_clear(&l->reply);
+    run_lines(s, text);
+    flush_replies(s);
+    l->replying = NULL;
+}
+
+struct resume_letter {
+    struct letter letter;
+    struct client_ref ref;
+};
+
+static void on_resume(void *reader, struct letter *self)
+{
+    struct resume_letter *r = container_of(self, struct resume_letter, letter);
+    struct client *c = client_find(reader, r->ref);
+    free(r);
+    if (!c)
+        return;
+    struct session *s = session_of(c);
+    struct buf held = s->held;
+    s->held = BUF_INIT;
+    if (held.n)
+        session_message(s, buf_view(&held));
+    buf_free(&held);
+    if (s->paused && s->held.n == 0) {
+        s->paused = false;
+        s->ops->pause(s, false);
+    }
+}
+
+/* Not at once: the subscription just answered is live only when we return. */
+static void resume_later(struct session *s)
+{
+    if (s->held.n == 0 && !s->paused)
+        return;
+    struct resume_letter *r = mem_alloc(sizeof(*r));
+    r->letter.run = on_resume;
+    r->ref = s->client.ref;
+    mailbox_post(&s->client.shard->mailbox, &r->letter);
+}
+
+/* --- life -------------------------------------------------------------- */
+
+void session_open(struct session *s, struct loop *l, const struct session_ops *ops,
+                  enum encoding encoding)
+{
+    s->loop = l;
+    s->ops = ops;
+    s->state = SESSION_NEW;
+    s->timer.fire = on_timer;
+    client_open(&s->client, l->shard, encoding, &ops->transport, &events);
+    arm(s, now_ms(s) + (uint64_t)config_of(s)->client.stale_close_delay_ms);
+}
+
+void session_gone(struct session *s)
+{
+    wheel_stop(&s->client.shard->wheel, &s->timer);
+    client_gone(&s->client);
+    buf_free(&s->held);
+    buf_free(&s->connect_subs);
+}

@@ -1,0 +1,31 @@
+/* frame.h — encoded bytes ready for the wire, shared inside one shard.
+ * Why:    a batch of publications is encoded once per shard and encoding;
+ *         a subscriber's backlog holds a pointer.
+ * Owns:   its bytes. Thread: one shard (the count is a plain integer).
+ * Bounds: the encoder's. Uses: base/. */
+#ifndef WEIR_HUB_FRAME_H
+#define WEIR_HUB_FRAME_H
+
+#include <stdint.h>
+
+#include "base/str.h"
+
+struct frame {
+    uint32_t refs;
+    uint32_t len;
+    uint32_t publications; /* how many it carries; 0 for replies and pings */
+    uint64_t born_ns;      /* of the oldest publication in it; 0 without */
+    char bytes[];
+};
+
+/* A copy of `bytes`, one reference, owned by the caller. */
+struct frame *frame_new(struct str bytes);
+void frame_unref(struct frame *f);
+
+static inline struct frame *frame_ref(struct frame *f)
+{
+    f->refs++;
+    return f;
+}
+
+#endif

@@ -1,0 +1,147 @@
+#include "hub/hub.h"
+
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "hub/fanout.h"
+
+void hub_init(struct hub *hub, const struct hub_options *options, void (*wake)(void *),
+              void *const *args)
+{
+    CHECK(options->shards >= 1 && options->shards <= HOME_MAX_SHARDS);
+    *hub = (struct hub){.options = *options, .count = options->shards};
+    hub->budget.max_bytes = options->inflight_bytes;
+    for (unsigned i = 0; i < hub->count; i++)
+        hub->shards[i] = shard_new(hub, i, wake, args[i]);
+}
+
+void hub_fini(struct hub *hub)
+{
+    /* A letter that one shard runs may post the next one to another. */
+    for (bool any = true; any;) {
+        any = false;
+        for (unsigned i = 0; i < hub->count; i++)
+            any |= shard_drain(hub->shards[i]);
+    }
+    for (unsigned i = 0; i < hub->count; i++) {
+        shard_free(hub->shards[i]);
+        hub->shards[i] = NULL;
+    }
+}
+
+void hub_publish(struct shard *from, struct publish_op *op)
+{
+    const struct broker *b = &from->hub->broker;
+    op->origin = from;
+    op->result = 0;
+    if (b->ops) {
+        b->ops->publish(b->self, op);
+        return;
+    }
+    home_send(from, msg_ref(op->msg));
+    msg_unref(op->msg);
+    op->msg = NULL;
+    op->done(op);
+}
+
+static struct ask *make_ask(const struct client *c, const struct sub *s)
+{
+    const struct topic *t = s->topic;
+    struct ask *a = mem_zalloc(sizeof(*a) + t->len);
+    a->client = c->ref;
+    a->sub_gen = s->gen;
+    a->hash = t->hash;
+    a->is_pattern = t->is_pattern;
+    a->len = t->len;
+    memcpy(a->channel, t->name, t->len);
+    return a;
+}
+
+int hub_subscribe(struct client *c, struct str channel, const struct subscribe_options *o)
+{
+    struct shard *s = c->shard;
+    if (client_find_sub(c, channel))
+        return ERR_EXISTS;
+    if (c->sub_count >= s->hub->options.channel_limit)
+        return ERR_FULL;
+    struct sub *sub = mem_zalloc(sizeof(*sub));
+    uint32_t hash = msg_channel_hash(channel);
+    sub->client = c;
+    sub->topic = topic_get(&s->topics, channel, hash, o->is_pattern);
+    sub->gen = ++s->next_sub_gen;
+    sub->request_id = o->request_id;
+    sub->server_side = o->server_side;
+    sub->state = SUB_ASKING;
+    TAILQ_INSERT_TAIL(&c->subs, sub, link);
+    c->sub_count++;
+    s->sub_count++;
+    sub->topic->asking++;
+    home_ask(s, make_ask(c, sub));
+    return 0;
+}
+
+void hub_unsubscribe(struct client *c, struct sub *sub)
+{
+    struct shard *s = c->shard;
+    struct topic *t = sub->topic;
+    TAILQ_REMOVE(&c->subs, sub, link);
+    c->sub_count--;
+    s->sub_count--;
+    if (sub->state == SUB_LIVE)
+        topic_remove(t, sub);
+    free(sub);
+    fanout_settle(s, t);
+}
+
+struct survey_run {
+    struct survey survey;
+    struct shard *from; /* borrowed */
+    unsigned missing;
+    void **parts; /* owned array; the parts are the survey's */
+};
+
+struct survey_letter {
+    struct letter letter;
+    struct survey_run *run; /* borrowed: lives until the last answer */
+    unsigned shard;
+};
+
+static void on_survey_answer(void *reader, struct letter *self)
+{
+    struct survey_letter *l = container_of(self, struct survey_letter, letter);
+    struct survey_run *run = l->run;
+    free(l);
+    if (--run->missing)
+        return;
+    run->survey.done(reader, run->survey.question, run->parts, run->from->hub->count);
+    free(run->parts);
+    free(run);
+}
+
+static void on_survey(void *reader, struct letter *self)
+{
+    struct shard *s = reader;
+    struct survey_letter *l = container_of(self, struct survey_letter, letter);
+    struct shard *from = l->run->from;
+    l->run->parts[l->shard] = l->run->survey.visit(s, l->run->survey.question);
+    l->letter.run = on_survey_answer;
+    shard_send(s, from, &l->letter);
+}
+
+void hub_survey(struct shard *from, const struct survey *survey)
+{
+    struct hub *hub = from->hub;
+    struct survey_run *run = mem_alloc(sizeof(*run));
+    run->survey = *survey;
+    run->from = from;
+    run->missing = hub->count;
+    run->parts = mem_zalloc(hub->count * sizeof(void *));
+    unsigned count = hub->count; /* run may be gone after the last send */
+    for (unsigned i = 0; i < count; i++) {
+        struct survey_letter *l = mem_alloc(sizeof(*l));
+        l->letter.run = on_survey;
+        l->run = run;
+        l->shard = i;
+        shard_send(from, hub->shards[i], &l->letter);
+    }
+}

@@ -1,0 +1,62 @@
+/* hub.h — all shards of a node behind one face: publish, subscribe, survey.
+ * Why:    sessions and the API call these few verbs and never see letters.
+ * Owns:   the shards. Thread: each verb on the shard it names.
+ * Bounds: hub_options. Uses: the rest of hub/. */
+#ifndef WEIR_HUB_HUB_H
+#define WEIR_HUB_HUB_H
+
+#include "hub/broker.h"
+#include "hub/client.h"
+#include "hub/codec.h"
+#include "hub/shard.h"
+
+struct hub_options {
+    unsigned shards;         /* 1..HOME_MAX_SHARDS */
+    int64_t inflight_bytes;  /* msg budget of the node */
+    uint32_t slice;          /* subscribers served in one go */
+    uint32_t queue_max_bytes; /* of one client */
+    uint32_t channel_limit;   /* subscriptions of one client */
+    const struct codec *codec; /* borrowed: constant */
+};
+
+struct hub {
+    struct hub_options options;
+    struct msg_budget budget;
+    struct broker broker;
+    unsigned count;
+    struct shard *shards[HOME_MAX_SHARDS]; /* owned */
+};
+
+/* wakes[i](args[i]) wakes shard i's loop; see shard_new. */
+void hub_init(struct hub *hub, const struct hub_options *options,
+              void (*wake)(void *), void *const *args);
+void hub_fini(struct hub *hub);
+
+/* Publish. op->msg and op->done are set by the caller; the hub takes op and
+ * calls done on `from`, maybe inside the call. */
+void hub_publish(struct shard *from, struct publish_op *op);
+
+/* Subscribe a client to a channel or pattern (checked by the caller). The
+ * answer comes by events->subscribed, maybe inside the call. ERR_EXISTS if
+ * it has the subscription or waits for it, ERR_FULL over channel_limit. */
+struct subscribe_options {
+    bool is_pattern;
+    bool server_side;
+    uint32_t request_id;
+};
+int hub_subscribe(struct client *c, struct str channel,
+                  const struct subscribe_options *o) MUST_USE;
+/* Remove a subscription, answered or not. */
+void hub_unsubscribe(struct client *c, struct sub *s);
+
+/* Ask every shard something and come back with all answers. `visit` runs on
+ * each shard's thread and returns a part (may be NULL); `done` runs on
+ * `from` with parts[hub->count] and frees what it got. */
+struct survey {
+    void *(*visit)(struct shard *s, void *question);
+    void (*done)(struct shard *from, void *question, void **parts, unsigned count);
+    void *question; /* read-only while the survey runs; done takes it */
+};
+void hub_survey(struct shard *from, const struct survey *survey);
+
+#endif

@@ -1,0 +1,70 @@
+#include "hub/msg.h"
+
+#include <stdlib.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "base/mem.h"
+
+uint32_t msg_channel_hash(struct str channel)
+{
+    return (uint32_t)XXH3_64bits(channel.p, channel.n);
+}
+
+static size_t size_of(const struct msg *m)
+{
+    return sizeof(*m) + m->channel_len + m->data_len + m->tags_len + m->info_len;
+}
+
+static bool admit(struct msg_budget *b, int64_t n)
+{
+    /* Relaxed: the budget is a sum, it orders nothing. */
+    int64_t used = atomic_fetch_add_explicit(&b->used_bytes, n, memory_order_relaxed);
+    if (used + n <= b->max_bytes)
+        return true;
+    atomic_fetch_sub_explicit(&b->used_bytes, n, memory_order_relaxed);
+    atomic_fetch_add_explicit(&b->refused, 1, memory_order_relaxed);
+    return false;
+}
+
+static char *append(char *to, struct str s)
+{
+    if (s.n)
+        memcpy(to, s.p, s.n);
+    return to + s.n;
+}
+
+struct msg *msg_new(struct msg_budget *b, const struct msg_parts *parts)
+{
+    size_t n = sizeof(struct msg) + parts->channel.n + parts->data.n + parts->tags.n +
+               parts->info.n;
+    if (!admit(b, (int64_t)n))
+        return NULL;
+    struct msg *m = mem_alloc(n);
+    atomic_init(&m->refs, 1);
+    m->channel_hash = msg_channel_hash(parts->channel);
+    m->born_ns = parts->born_ns;
+    m->budget = b;
+    m->channel_len = (uint32_t)parts->channel.n;
+    m->data_len = (uint32_t)parts->data.n;
+    m->tags_len = (uint32_t)parts->tags.n;
+    m->info_len = (uint32_t)parts->info.n;
+    m->is_json = parts->is_json;
+    char *to = append(m->bytes, parts->channel);
+    to = append(to, parts->data);
+    to = append(to, parts->tags);
+    append(to, parts->info);
+    return m;
+}
+
+void msg_unref(struct msg *m)
+{
+    /* Acquire-release: the last holder must see every earlier holder's reads
+     * done before it frees; pairs with the other decrements. */
+    if (atomic_fetch_sub_explicit(&m->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    atomic_fetch_sub_explicit(&m->budget->used_bytes, (int64_t)size_of(m),
+                              memory_order_relaxed);
+    free(m);
+}

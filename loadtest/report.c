@@ -1,0 +1,194 @@
+#include "loadtest/report.h"
+
+#include <stdarg.h>
+#include <string.h>
+
+struct name {
+    const char *key;
+    const char *text;
+    const char *unit;
+    int decimals;
+};
+
+static const struct name names[] = {
+    {"ratio", "CPU per delivery / bare send()", "", 3},
+    {"ratio_p25", "the same, lower quartile of rounds", "", 3},
+    {"ratio_p75", "the same, upper quartile of rounds", "", 3},
+    {"cpu_us", "server CPU per delivery", "us", 3},
+    {"bare_us", "bare send() CPU per delivery", "us", 3},
+    {"msg_cpu_us", "server CPU per message", "us", 2},
+    {"accept_us", "server CPU per connection", "us", 1},
+    {"bare_accept_us", "bare server CPU per connection", "us", 1},
+    {"accept_ratio", "CPU per connection / bare server", "", 3},
+    {"accept_ratio_p25", "the same, lower quartile of rounds", "", 3},
+    {"accept_ratio_p75", "the same, upper quartile of rounds", "", 3},
+    {"rss_kb", "RSS per connection", "KB", 2},
+    {"pss_kb", "PSS per connection", "KB", 2},
+    {"base_mb", "RSS of the server before", "MB", 1},
+    {"full_mb", "RSS of the server with all clients", "MB", 1},
+    {"rss_first_mb", "RSS with no client left, first time", "MB", 1},
+    {"rss_last_mb", "RSS with no client left, last time", "MB", 1},
+    {"rss_growth_pct", "growth of that", "%", 1},
+    {"idle_cpu_pct", "CPU with idle clients", "% of a core", 2},
+    {"pings", "pings answered", "", 0},
+    {"messages_s", "messages per second", "/s", 0},
+    {"deliveries_s", "deliveries per second", "/s", 0},
+    {"deliveries", "deliveries counted", "", 0},
+    {"bytes", "bytes received per delivery", "B", 1},
+    {"p50_ms", "latency p50", "ms", 3},
+    {"p99_ms", "latency p99", "ms", 3},
+    {"p999_ms", "latency p99.9", "ms", 3},
+    {"max_ms", "latency, longest", "ms", 3},
+    {"calm_p50_ms", "other client without the load, p50", "ms", 3},
+    {"calm_p99_ms", "other client without the load, p99", "ms", 3},
+    {"slice_p50_ms", "other client under the load, p50", "ms", 3},
+    {"slice_p99_ms", "other client under the load, p99", "ms", 3},
+    {"slice_p999_ms", "other client under the load, p99.9", "ms", 3},
+    {"slow_left", "slow clients the server did not close", "", 0},
+    {"slow_coded", "slow clients that read close code 3008", "", 0},
+    {"slow_kb", "RSS per slow client at its highest", "KB", 1},
+    {"connect_s", "connections per second", "/s", 0},
+    {"lost", "lost", "", 0},
+    {"duplicate", "duplicated", "", 0},
+    {"reordered", "reordered", "", 0},
+    {"stray", "of another channel", "", 0},
+    {"failed", "failed connections", "", 0},
+};
+
+static const struct name *find_name(const char *key)
+{
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (strcmp(names[i].key, key) == 0)
+            return &names[i];
+    return NULL;
+}
+
+static const struct metric *find(const struct report *r, const char *key)
+{
+    for (unsigned i = 0; i < r->count; i++)
+        if (strcmp(r->metrics[i].key, key) == 0)
+            return &r->metrics[i];
+    return NULL;
+}
+
+void report_add(struct report *r, const char *key, double value)
+{
+    const struct name *n = find_name(key);
+    if (n == NULL || r->count == REPORT_METRICS) {
+        report_problem(r, "weir-load: no room or name for metric %s", key);
+        return;
+    }
+    r->metrics[r->count++] = (struct metric){n->key, value};
+}
+
+void report_problem(struct report *r, const char *fmt, ...)
+{
+    va_list args;
+    if (r->problems++ > 0)
+        return;
+    va_start(args, fmt);
+    vsnprintf(r->problem, sizeof(r->problem), fmt, args);
+    va_end(args);
+}
+
+static void check_losses(struct report *r, const struct crowd *k)
+{
+    const struct losses *l = &k->losses;
+    if (l->missing + l->duplicate + l->reordered + l->stray > 0)
+        report_problem(
+            r, "%llu lost, %llu duplicated, %llu reordered, %llu stray",
+            (unsigned long long)l->missing, (unsigned long long)l->duplicate,
+            (unsigned long long)l->reordered, (unsigned long long)l->stray);
+    if (k->failed > 0)
+        report_problem(r, "%u connections failed, the first: %s", k->failed,
+                       k->first_failure);
+}
+
+void report_crowd(struct report *r, const struct crowd *k)
+{
+    const double ms = 1e6;
+    if (k->latency.count > 0) {
+        report_add(r, "p50_ms", (double)hist_quantile(&k->latency, 0.5) / ms);
+        report_add(r, "p99_ms", (double)hist_quantile(&k->latency, 0.99) / ms);
+        report_add(r, "p999_ms",
+                   (double)hist_quantile(&k->latency, 0.999) / ms);
+        report_add(r, "max_ms", (double)k->latency.max / ms);
+    }
+    report_add(r, "deliveries", (double)k->deliveries);
+    report_add(r, "lost", (double)k->losses.missing);
+    report_add(r, "duplicate", (double)k->losses.duplicate);
+    report_add(r, "reordered", (double)k->losses.reordered);
+    report_add(r, "stray", (double)k->losses.stray);
+    report_add(r, "failed", k->failed);
+    check_losses(r, k);
+}
+
+/* The target of a metric, NULL when it has none. */
+static const struct target *find_target(const struct scenario *s,
+                                        const char *key)
+{
+    for (unsigned i = 0; i < s->target_count; i++)
+        if (strcmp(s->targets[i].metric, key) == 0)
+            return &s->targets[i];
+    return NULL;
+}
+
+static const char *verdict(const struct metric *m, const struct target *t)
+{
+    if (m == NULL)
+        return "not measured";
+    return m->value <= t->limit ? "reached" : "missed";
+}
+
+void report_print(const struct report *r, const struct scenario *s, FILE *out)
+{
+    fprintf(out, "%s: %s\n", s->name, s->title);
+    for (unsigned i = 0; i < r->count; i++) {
+        const struct metric *m = &r->metrics[i];
+        const struct name *n = find_name(m->key);
+        const struct target *t = find_target(s, m->key);
+        fprintf(out, "  %-42s %12.*f %s", n->text, n->decimals, m->value,
+                n->unit);
+        if (t != NULL)
+            fprintf(out, "   target <= %g: %s", t->limit, verdict(m, t));
+        fputc('\n', out);
+    }
+    if (r->problems > 0)
+        fprintf(out, "  FAILED: %s\n", r->problem);
+    fflush(out);
+}
+
+void report_rows(const struct report *r, const struct scenario *s, FILE *out)
+{
+    for (unsigned i = 0; i < s->target_count; i++) {
+        const struct target *t = &s->targets[i];
+        const struct metric *m = find(r, t->metric);
+        const struct name *n = find_name(t->metric);
+        char value[48] = "-";
+        if (m != NULL && n != NULL)
+            snprintf(value, sizeof(value), "%.*f %s", n->decimals, m->value,
+                     n->unit);
+        fprintf(out, "| %s | %s | %s | <= %g %s | %s |\n", s->title,
+                n != NULL ? n->text : t->metric, value, t->limit,
+                n != NULL ? n->unit : "",
+                r->problems > 0 ? "FAILED" : verdict(m, t));
+    }
+}
+
+void report_run(const struct report *r, const struct scenario *s, FILE *out)
+{
+    static const char *const columns[] = {
+        "messages_s", "deliveries_s", "cpu_us",    "bare_us", "ratio",
+        "msg_cpu_us", "rss_kb",       "p50_ms",    "p99_ms",  "p999_ms",
+        "lost",       "duplicate",    "reordered", "failed",
+    };
+    fprintf(out, "| %s |", s->name);
+    for (size_t i = 0; i < sizeof(columns) / sizeof(columns[0]); i++) {
+        const struct metric *m = find(r, columns[i]);
+        if (m == NULL)
+            fputs(" |", out);
+        else
+            fprintf(out, " %.*f |", find_name(m->key)->decimals, m->value);
+    }
+    fputc('\n', out);
+}

@@ -1,0 +1,246 @@
+#include "tests/kit/fake.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "hub/channel.h"
+
+static void encode(struct buf *to, enum encoding encoding, struct str topic, bool is_pattern,
+                   struct msg *const *msgs, size_t count)
+{
+    (void)encoding;
+    (void)is_pattern;
+    CHECK(count > 0);
+    for (size_t i = 0; i < count; i++) {
+        buf_char(to, 'P');
+        buf_str(to, topic);
+        buf_char(to, '|');
+        buf_str(to, msg_channel(msgs[i]));
+        buf_char(to, '|');
+        buf_str(to, msg_data(msgs[i]));
+        buf_char(to, '\n');
+    }
+}
+
+const struct codec fake_codec = {encode};
+
+struct fake_client *fake_of(struct client *c)
+{
+    return container_of(c, struct fake_client, client);
+}
+
+static enum write_result on_write(struct client *c, const char *p, size_t n)
+{
+    struct fake_client *f = fake_of(c);
+    CHECK(!c->choked && f->closes == 0 && n > 0);
+    f->writes++;
+    if (f->next_write == WRITE_DEAD)
+        return WRITE_DEAD;
+    if (!f->mute)
+        buf_add(&f->wire, p, n);
+    return f->next_write;
+}
+
+static void on_close(struct client *c, uint32_t code, struct str reason)
+{
+    struct fake_client *f = fake_of(c);
+    CHECK(f->closes++ == 0 && reason.n > 0);
+    f->close_code = code;
+}
+
+static void on_kill(struct client *c)
+{
+    fake_gone(fake_of(c));
+}
+
+static void on_subscribed(struct client *c, struct sub *s, uint32_t error)
+{
+    struct fake_client *f = fake_of(c);
+    struct str name = topic_name(s->topic);
+    char line[CHANNEL_MAX_BYTES + 32];
+    int n = snprintf(line, sizeof(line), "S%.*s|%u\n", STR_ARG(name), error);
+    f->answers++;
+    f->last_error = error;
+    client_push_bytes(c, str_n(line, (size_t)n));
+    if (f->on_answer)
+        f->on_answer(f, s, error);
+}
+
+static void on_closing(struct client *c)
+{
+    fake_of(c)->closings++;
+}
+
+static const struct transport transport = {on_write, on_close, on_kill};
+static const struct session_events events = {on_subscribed, on_closing};
+
+struct fake_client *fake_open(struct shard *s, enum encoding encoding)
+{
+    struct fake_client *f = mem_zalloc(sizeof(*f));
+    f->next_write = WRITE_DONE;
+    client_open(&f->client, s, encoding, &transport, &events);
+    return f;
+}
+
+static void bury(struct grave *g)
+{
+    struct fake_client *f = container_of(g, struct fake_client, grave);
+    buf_free(&f->wire);
+    free(f);
+}
+
+void fake_gone(struct fake_client *f)
+{
+    client_gone(&f->client);
+    f->grave.bury = bury;
+    shard_bury(f->client.shard, &f->grave);
+}
+
+bool fake_next(struct fake_client *f, struct fake_line *line)
+{
+    struct str rest = str_skip(buf_view(&f->wire), f->read_bytes);
+    if (rest.n == 0)
+        return false;
+    struct str text = str_cut(&rest, '\n');
+    f->read_bytes += text.n + 1;
+    line->kind = text.p[0];
+    text = str_skip(text, 1);
+    line->topic = str_cut(&text, '|');
+    line->channel = str_cut(&text, '|');
+    line->data = text;
+    return true;
+}
+
+void fake_expect(struct fake_client *f, const char *lines)
+{
+    struct str got = STR_LIT("");
+    if (f->wire.n)
+        got = str_skip(buf_view(&f->wire), f->read_bytes);
+    if (!str_eq(got, str_of(lines)))
+        fprintf(stderr, "expected:\n%sgot:\n%.*s", lines, STR_ARG(got));
+    CHECK(str_eq(got, str_of(lines)));
+    f->read_bytes = f->wire.n;
+}
+
+int fake_subscribe(struct fake_client *f, const char *topic)
+{
+    struct channel_name name;
+    CHECK(channel_parse(str_of(topic), &name) == 0);
+    struct subscribe_options o = {.is_pattern = name.is_pattern};
+    return hub_subscribe(&f->client, name.full, &o);
+}
+
+void fake_unsubscribe(struct fake_client *f, const char *topic)
+{
+    struct sub *s = client_find_sub(&f->client, str_of(topic));
+    CHECK(s);
+    hub_unsubscribe(&f->client, s);
+}
+
+static void on_published(struct publish_op *op)
+{
+    CHECK(op->result == 0 && !op->msg);
+    free(op);
+}
+
+bool fake_publish(struct shard *from, const char *channel, const char *data)
+{
+    struct msg_parts parts = {.channel = str_of(channel),
+                              .data = str_of(data),
+                              .is_json = true,
+                              .born_ns = clock_now_ns()};
+    struct msg *m = msg_new(&from->hub->budget, &parts);
+    if (!m)
+        return false;
+    struct publish_op *op = mem_zalloc(sizeof(*op));
+    op->msg = m;
+    op->done = on_published;
+    hub_publish(from, op);
+    return true;
+}
+
+static void on_wake(void *arg)
+{
+    *(_Atomic bool *)arg = true;
+}
+
+void fake_node_init(struct fake_node *n, unsigned shards, const struct hub_options *options)
+{
+    struct hub_options o = {.inflight_bytes = 64 << 20,
+                            .slice = 3,
+                            .queue_max_bytes = 1 << 20,
+                            .channel_limit = 128};
+    void *args[HOME_MAX_SHARDS];
+    if (options)
+        o = *options;
+    o.shards = shards;
+    o.codec = o.codec ? o.codec : &fake_codec;
+    for (unsigned i = 0; i < shards; i++) {
+        n->woken[i] = false;
+        n->more[i] = false;
+        args[i] = (void *)&n->woken[i];
+    }
+    hub_init(&n->hub, &o, on_wake, args);
+}
+
+void fake_node_fini(struct fake_node *n)
+{
+    hub_fini(&n->hub);
+    CHECK(n->hub.budget.used_bytes == 0);
+}
+
+void fake_turn(struct fake_node *n, unsigned shard)
+{
+    n->woken[shard] = false;
+    n->more[shard] = shard_turn(n->hub.shards[shard]) == 0;
+}
+
+/* Clients that were marked outside a turn need one too: on a real shard they
+ * are marked by an event, and the turn follows. */
+static bool wants_turn(struct fake_node *n, unsigned shard)
+{
+    const struct shard *s = n->hub.shards[shard];
+    return n->woken[shard] || n->more[shard] || !TAILQ_EMPTY(&s->dirty) ||
+           !TAILQ_EMPTY(&s->busy) || !SLIST_EMPTY(&s->graves);
+}
+
+bool fake_is_idle(struct fake_node *n)
+{
+    for (unsigned i = 0; i < n->hub.count; i++) {
+        if (wants_turn(n, i))
+            return false;
+    }
+    return true;
+}
+
+bool fake_step(struct fake_node *n, struct rand *r)
+{
+    unsigned from = (unsigned)rand_below(r, n->hub.count);
+    for (unsigned i = 0; i < n->hub.count; i++) {
+        unsigned shard = (from + i) % n->hub.count;
+        if (!wants_turn(n, shard))
+            continue;
+        fake_turn(n, shard);
+        return true;
+    }
+    return false;
+}
+
+void fake_check(struct fake_node *n)
+{
+    for (unsigned i = 0; i < n->hub.count; i++)
+        shard_check(n->hub.shards[i]);
+}
+
+void fake_settle(struct fake_node *n)
+{
+    while (!fake_is_idle(n)) {
+        for (unsigned i = 0; i < n->hub.count; i++) {
+            if (wants_turn(n, i))
+                fake_turn(n, i);
+        }
+    }
+    fake_check(n);
+}

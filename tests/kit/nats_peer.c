@@ -1,0 +1,138 @@
+#include "tests/kit/nats_peer.h"
+
+#include <arpa/inet.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+
+int nats_server_port(void)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET};
+    socklen_t n = sizeof(a);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    CHECK(bind(fd, (struct sockaddr *)&a, sizeof(a)) == 0);
+    CHECK(getsockname(fd, (struct sockaddr *)&a, &n) == 0);
+    close(fd);
+    return ntohs(a.sin_port);
+}
+
+static int dial(int port)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET,
+                            .sin_port = htons((uint16_t)port)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (connect(fd, (struct sockaddr *)&a, sizeof(a)) == 0)
+        return fd;
+    close(fd);
+    return -1;
+}
+
+void nats_server_start(struct nats_server *s, const char *user)
+{
+    char port[16];
+    snprintf(port, sizeof(port), "%d", s->port);
+    s->pid = fork();
+    CHECK(s->pid >= 0);
+    if (s->pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (!freopen("/dev/null", "w", stderr))
+            _exit(126);
+        execlp("nats-server", "nats-server", "-a", "127.0.0.1", "-p", port,
+               user ? "--user" : NULL, user, "--pass", user, NULL);
+        _exit(127);
+    }
+    for (int i = 0; i < NATS_PATIENCE_MS / 10; i++) {
+        int fd = dial(s->port);
+        if (fd != -1) {
+            close(fd);
+            return;
+        }
+        CHECK(waitpid(s->pid, NULL, WNOHANG) == 0);
+        usleep(10000);
+    }
+    CHECK(!"nats-server starts");
+}
+
+void nats_server_kill(struct nats_server *s)
+{
+    if (s->pid == 0)
+        return;
+    kill(s->pid, SIGKILL);
+    waitpid(s->pid, NULL, 0);
+    s->pid = 0;
+}
+
+void nats_peer_send(struct nats_peer *p, const char *bytes)
+{
+    size_t n = strlen(bytes);
+    CHECK(send(p->fd, bytes, n, MSG_NOSIGNAL) == n);
+}
+
+static bool peer_has(const struct nats_peer *p, const char *text)
+{
+    return p->in.n && memmem(p->in.p, p->in.n, text, strlen(text));
+}
+
+void nats_peer_wait(struct nats_peer *p, const char *text)
+{
+    uint64_t end = clock_now_ns() + NATS_PATIENCE_MS * UINT64_C(1000000);
+    while (!peer_has(p, text)) {
+        struct pollfd f = {.fd = p->fd, .events = POLLIN};
+        CHECK(clock_now_ns() < end);
+        if (poll(&f, 1, 1000) != 1)
+            continue;
+        ssize_t n = recv(p->fd, buf_reserve(&p->in, 4096), 4096, 0);
+        CHECK(n > 0);
+        p->in.n += (size_t)n;
+    }
+}
+
+void nats_peer_flush(struct nats_peer *p)
+{
+    buf_clear(&p->in);
+    nats_peer_send(p, "PING\r\n");
+    nats_peer_wait(p, "PONG\r\n");
+}
+
+void nats_peer_open(struct nats_peer *p, const struct nats_server *s)
+{
+    *p = (struct peer){.fd = dial(s->port)};
+    CHECK(p->fd >= 0);
+    nats_peer_send(p, "CONNECT {\"verbose\":false,\"headers\":true}\r\n");
+    nats_peer_flush(p);
+}
+
+void nats_peer_close(struct nats_peer *p)
+{
+    close(p->fd);
+    buf_free(&p->in);
+}
+
+void nats_peer_pub(struct nats_peer *p, const char *subject, const char *data)
+{
+    char head[512];
+    snprintf(head, sizeof(head), "PUB %s %zu\r\n", subject, strlen(data));
+    nats_peer_send(p, head);
+    nats_peer_send(p, data);
+    nats_peer_send(p, "\r\n");
+}
+
+void nats_peer_hpub(struct nats_peer *p, const char *subject,
+                    const char *headers, const char *data)
+{
+    struct buf b = BUF_INIT;
+    size_t n = strlen("NATS/1.0\r\n") + strlen(headers) + 2;
+    buf_printf(&b, "HPUB %s %zu %zu\r\nNATS/1.0\r\n%s\r\n%s\r\n%c", subject, n,
+               n + strlen(data), headers, data, 0);
+    nats_peer_send(p, b.p);
+    buf_free(&b);
+}
