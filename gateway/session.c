@@ -349,11 +349,29 @@ static void note_connect_sub(struct session *s, struct sub *sub)
     buf_lit(&s->connect_subs, ":{}");
 }
 
+/* The server changed a subscription: a push, or on plain streams an event of
+ * that name, so that `data` of ordinary events stays the publication's. */
+static void push_about(struct session *s, const struct sub *sub, struct str what,
+                       struct str body)
+{
+    if (s->plain) {
+        struct buf event = BUF_INIT;
+        buf_printf(&event, "event: %.*s\ndata: ", STR_ARG(what));
+        encode_push(&event, true, topic_name(sub->topic), what, body);
+        buf_lit(&event, "\n\n");
+        client_push_bytes(&s->client, buf_view(&event));
+        buf_free(&event);
+        return;
+    }
+    encode_push(session_begin(s), !s->ops->bidirectional, topic_name(sub->topic), what, body);
+    session_end(s);
+}
+
 static void on_subscribed(struct client *c, struct sub *sub, uint32_t error)
 {
     struct session *s = session_of(c);
     s->asking--;
-    if (s->ops->subscribed && s->plain) {
+    if (s->plain && s->state == SESSION_NEW) {
         s->ops->subscribed(s, sub, error);
         return;
     }
@@ -365,9 +383,7 @@ static void on_subscribed(struct client *c, struct sub *sub, uint32_t error)
         return;
     }
     if (sub->server_side && !error) {
-        encode_push(session_begin(s), !s->ops->bidirectional, topic_name(sub->topic),
-                    STR_LIT("subscribe"), STR_LIT("{}"));
-        session_end(s);
+        push_about(s, sub, STR_LIT("subscribe"), STR_LIT("{}"));
     } else if (!sub->server_side && error) {
         session_reply_error(s, sub->request_id, error);
     } else if (!sub->server_side) {
@@ -402,16 +418,25 @@ uint32_t session_server_subscribe(struct session *s, struct str channel)
 void session_server_unsubscribe(struct session *s, struct sub *sub)
 {
     struct buf body = BUF_INIT;
-    bool was_asking = sub->state == SUB_ASKING;
-    encode_code_reason(&body, UNSUBSCRIBE_SERVER, STR_LIT("server unsubscribe"));
-    encode_push(session_begin(s), !s->ops->bidirectional, topic_name(sub->topic),
-                STR_LIT("unsubscribe"), buf_view(&body));
-    session_end(s);
-    buf_free(&body);
-    if (was_asking)
-        s->asking--;
+    bool asking = sub->state == SUB_ASKING;
+    /* A command that still waits for its answer gets one first. */
+    if (asking && !sub->server_side) {
+        encode_empty_reply(session_begin(s), sub->request_id, STR_LIT("subscribe"));
+        session_end(s);
+    }
+    if (!asking || !sub->server_side) {
+        encode_code_reason(&body, UNSUBSCRIBE_SERVER, STR_LIT("server unsubscribe"));
+        push_about(s, sub, STR_LIT("unsubscribe"), buf_view(&body));
+        buf_free(&body);
+    }
     hub_unsubscribe(&s->client, sub);
-    if (was_asking && s->asking == 0)
+    if (!asking || --s->asking)
+        return;
+    if (s->plain && s->state == SESSION_NEW)
+        s->ops->subscribed(s, NULL, 0);
+    else if (s->state == SESSION_CONNECTING)
+        finish_connect(s);
+    else
         resume_later(s);
 }
 

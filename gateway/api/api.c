@@ -57,6 +57,8 @@ static void answer(struct task *t)
     if (t->error && t->transport_errors) {
         r.status = error_info(t->error)->http_status;
         encode_error(&body, t->error);
+    } else if (!t->error && str_eq(t->method, STR_LIT("batch"))) {
+        put_result(&body, t); /* no wrapper at the top of a batch */
     } else {
         put_outcome(&body, t, STR_LIT("result"));
     }

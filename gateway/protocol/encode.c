@@ -114,7 +114,7 @@ static void encode_tags(struct buf *to, struct str tags, struct str concrete)
         buf_str(to, tags);
         return;
     }
-    if (tags.n > 2) {
+    if (tags.n && memchr(tags.p, '"', tags.n)) {
         buf_add(to, tags.p, tags.n - 1);
         buf_char(to, ',');
     } else {

@@ -109,11 +109,17 @@ void http_mark_dirty(struct http_conn *c)
     TAILQ_INSERT_TAIL(&c->loop->http_dirty, c, dirty_link);
 }
 
-/* Between requests the idle time runs, within one the request time. */
+static bool is_between(const struct http_conn *c)
+{
+    return c->phase == PHASE_HEAD && c->in_at == c->in.n;
+}
+
+/* Between requests the idle time runs; within one, and before the first, the
+ * request time. */
 void http_arm_timer(struct http_conn *c)
 {
     const struct config *cfg = c->loop->app->config;
-    bool idle = c->phase == PHASE_HEAD && c->in_at == c->in.n;
+    bool idle = is_between(c) && c->requests;
     int64_t ms = idle ? cfg->http_server.idle_timeout_ms : cfg->http_server.header_timeout_ms;
     if (c->phase == PHASE_LINGER)
         ms = LINGER_MS;
@@ -132,7 +138,7 @@ static void on_timer(struct wheel_timer *t)
         http_arm_timer(c);
         return;
     }
-    if (c->phase == PHASE_HEAD && c->in_at == c->in.n) {
+    if (is_between(c)) {
         http_conn_close(c);
         return;
     }
@@ -234,7 +240,8 @@ static void on_eof(struct http_conn *c)
 static void on_readable(struct http_conn *c)
 {
     unsigned reads = 0;
-    bool idle = c->phase == PHASE_HEAD && c->in_at == c->in.n;
+    bool between = is_between(c);
+    uint64_t requests = c->requests;
     while (!c->gone && reads++ < READS_PER_EVENT && may_read(c)) {
         bool more = read_some(c);
         if (!c->gone && c->phase != PHASE_LINGER)
@@ -244,8 +251,9 @@ static void on_readable(struct http_conn *c)
     }
     if (c->gone)
         return;
-    bool idle_now = c->phase == PHASE_HEAD && c->in_at == c->in.n;
-    if (idle != idle_now || idle_now)
+    /* A request's time runs from its first byte: what dribbles in does not
+     * start it anew. */
+    if (between != is_between(c) || requests != c->requests)
         http_arm_timer(c);
     if (c->eof)
         on_eof(c);

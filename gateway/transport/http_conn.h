@@ -88,6 +88,7 @@ struct http_conn {
     bool gone;       /* in the grave */
     bool processing; /* http_process is on the stack */
     uint32_t exchange_count;
+    uint64_t requests; /* complete ones so far */
     STAILQ_HEAD(, http_exchange) exchanges;
     struct wheel_timer timer;
     struct http_incoming *incoming; /* owned; NULL between requests */

@@ -232,6 +232,7 @@ static void handle(struct http_conn *c, struct str body, size_t bytes)
         c->last = true;
     struct http_exchange *x = http_exchange_new(c, in);
     c->loop->shard->stats.http_requests++;
+    c->requests++;
     if (fn)
         fn(x, &r);
     else

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "gateway/protocol/command.h"
 #include "gateway/protocol/encode.h"
 #include "gateway/protocol/json.h"
 #include "gateway/rules.h"
@@ -428,10 +429,12 @@ void sse_handle_uni(struct http_exchange *x, const struct http_request *r)
     struct buf text = BUF_INIT;
     struct buf head = BUF_INIT;
     struct buf request = BUF_INIT;
+    struct buf strings = BUF_INIT;
+    struct command_fields fields;
     struct json_value v;
     if (answered_early(x, r, true, &cors))
         goto free_all;
-    if (connect_request(r, &text, &v) < 0) {
+    if (connect_request(r, &text, &v) < 0 || command_fields(v, &strings, &fields) < 0) {
         http_respond_error(x, 400, ERROR_BAD_REQUEST,
                            STR_LIT("cf_connect (or the body) must be a ConnectRequest object"));
         goto free_all;
@@ -454,4 +457,5 @@ free_all:
     buf_free(&text);
     buf_free(&head);
     buf_free(&request);
+    buf_free(&strings);
 }

@@ -561,8 +561,88 @@ static void the_queue_is_bounded(void **state)
     assert_int_equal(n->ok, 1);
     assert_int_equal(status(n).publish_refused, 100);
     assert_int_equal(status(n).queue_bytes, 0);
+    assert_false(status(n).connected);
+    /* The heartbeats notice before nats.c does. */
+    PUMP(n, status(n).gaps == 1);
+    assert_int_equal(status(n).disconnects, 0);
     kill(n->server.pid, SIGCONT);
+    PUMP(n, status(n).connected);
     publish_until_ok(n, "q", "2");
+    assert_int_equal(status(n).connects, 1);
+}
+
+static void the_budget_of_the_node_holds(void **state)
+{
+    struct node *n = *state;
+    struct fake_client *f = subscriber(n, 0, "b");
+    int64_t most = n->hub.hub.budget.max_bytes;
+    n->hub.hub.budget.max_bytes = 3000;
+    for (int i = 0; i < 100; i++)
+        nats_peer_pub(&n->peer, "weir.pub._.b", "\"0123456789\"");
+    while (status(n).messages_in < 100) /* the shards stand still */
+        usleep(1000);
+    nats_peer_pub(&n->peer, "weir.pub._.b", "1");
+    while (status(n).messages_in < 101)
+        usleep(1000);
+    unsigned over = (unsigned)status(n).over_budget;
+    assert_in_range(over, 50, 99);
+    PUMP(n, unread(f) == (101 - over) * strlen("Pb|b|\"0123456789\"\n"));
+    n->hub.hub.budget.max_bytes = most;
+    fake_gone(f);
+}
+
+/* Wakes of a shard that hold up whoever wakes it: nats.c's delivery thread
+ * stands still, and what it cannot take in is dropped by nats.c. */
+static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+
+static void on_gated_wake(void *arg)
+{
+    (void)arg;
+    pthread_mutex_lock(&gate);
+    pthread_mutex_unlock(&gate);
+}
+
+static void a_slow_node_counts_what_it_lost(void **state)
+{
+    struct node *n = *state;
+    struct hub hub;
+    struct nats_status s;
+    char err[256] = "";
+    void *arg[1] = {NULL};
+    struct hub_options o = hub_options;
+    const unsigned flood = 80000;
+    o.shards = 1;
+    nats_server_start(&n->server, NULL);
+    nats_peer_open(&n->peer, &n->server);
+    n->cfg = make_config(n->server.port, "");
+    hub_init(&hub, &o, on_gated_wake, arg);
+    struct nats_broker *b = NULL;
+    assert_int_equal(nats_broker_start(n->cfg, &hub, &b, err, sizeof(err)), 0);
+    struct fake_client *f = fake_open(hub.shards[0], ENCODING_WS_JSON);
+    f->mute = true;
+    assert_int_equal(fake_subscribe(f, "s"), 0);
+    while (f->answers == 0)
+        shard_turn(hub.shards[0]);
+
+    pthread_mutex_lock(&gate);
+    for (unsigned i = 0; i < flood; i++)
+        nats_peer_pub(&n->peer, "weir.pub._.s", "1");
+    nats_peer_flush(&n->peer);
+    do {
+        usleep(1000);
+        nats_broker_status(b, &s);
+    } while (s.slow_consumer == 0);
+    assert_true(s.gaps >= 1);
+    pthread_mutex_unlock(&gate);
+    do {
+        shard_turn(hub.shards[0]);
+        nats_broker_status(b, &s);
+    } while (s.messages_in + s.slow_consumer < flood);
+    assert_int_equal(s.messages_in + s.slow_consumer, flood);
+    nats_broker_stop(b);
+    fake_gone(f);
+    shard_turn(hub.shards[0]);
+    hub_fini(&hub);
 }
 
 static void on_fed(struct feed_op *op)
@@ -770,6 +850,8 @@ int main(void)
         RUNNING(flow_resumes_after_a_restart),
         RUNNING(refused_credentials_are_tried_for_ever),
         ALONE(the_queue_is_bounded),
+        RUNNING(the_budget_of_the_node_holds),
+        ALONE(a_slow_node_counts_what_it_lost),
         RUNNING(many_feeds_come_and_go),
         RUNNING(a_stop_sends_what_waits),
         ALONE(bad_options_stop_the_start),

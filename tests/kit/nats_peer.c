@@ -74,7 +74,7 @@ void nats_server_kill(struct nats_server *s)
 void nats_peer_send(struct nats_peer *p, const char *bytes)
 {
     size_t n = strlen(bytes);
-    CHECK(send(p->fd, bytes, n, MSG_NOSIGNAL) == n);
+    CHECK(send(p->fd, bytes, n, MSG_NOSIGNAL) == (ssize_t)n);
 }
 
 static bool peer_has(const struct nats_peer *p, const char *text)
@@ -105,7 +105,7 @@ void nats_peer_flush(struct nats_peer *p)
 
 void nats_peer_open(struct nats_peer *p, const struct nats_server *s)
 {
-    *p = (struct peer){.fd = dial(s->port)};
+    *p = (struct nats_peer){.fd = dial(s->port)};
     CHECK(p->fd >= 0);
     nats_peer_send(p, "CONNECT {\"verbose\":false,\"headers\":true}\r\n");
     nats_peer_flush(p);
