@@ -28,7 +28,8 @@ struct loop {
     struct shard *shard; /* borrowed */
     pthread_t thread;
     uv_loop_t uv;
-    uv_async_t wake;
+    uv_poll_t wake;
+    int wake_fd; /* owned: eventfd */
     uv_timer_t timer;
     uv_poll_t listener;
     int listen_fd;  /* owned; -1 when not listening */

@@ -496,11 +496,13 @@ static void run_lines(struct session *s, struct str text)
     do {
         struct str from = rest;
         struct str line = str_cut(&rest, '\n');
-        if (command_parse(line, &cmd) < 0) {
+        bool bad = command_parse(line, &cmd) < 0;
+        if (bad && s->asking == 0 && s->state != SESSION_CONNECTING) {
             session_close(s, DISCONNECT_BAD_REQUEST);
             return;
         }
-        if (must_wait(s, &cmd)) {
+        /* A bad line has its turn like any other: replies before it go out. */
+        if (bad || must_wait(s, &cmd)) {
             hold(s, from);
             return;
         }

@@ -39,10 +39,9 @@ struct grave {
     void (*bury)(struct grave *g);
 };
 
+/* What client_push touches comes first: one cache line a subscriber. */
 struct client {
-    const struct transport *transport;   /* borrowed: constant */
-    const struct session_events *events; /* borrowed: constant */
-    struct shard *shard;                 /* borrowed */
+    struct shard *shard; /* borrowed */
     uint8_t encoding;                    /* enum encoding */
     bool choked;  /* the transport holds bytes the kernel did not take */
     bool dirty;   /* linked in shard.dirty */
@@ -57,8 +56,10 @@ struct client {
     uint32_t queue_cap;
     uint32_t queued_bytes;
     struct frame **queue; /* shared frames; the array owned unless inline */
-    struct frame *queue_inline[CLIENT_INLINE_FRAMES];
     TAILQ_ENTRY(client) dirty_link;
+    struct frame *queue_inline[CLIENT_INLINE_FRAMES];
+    const struct transport *transport;   /* borrowed: constant */
+    const struct session_events *events; /* borrowed: constant */
     struct client_ref ref;
     uint32_t sub_count;
     uint32_t close_code;

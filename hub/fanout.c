@@ -21,14 +21,22 @@ struct pass {
     struct msg *msgs[];  /* shared */
 };
 
+static void grow_pending(struct topic *t)
+{
+    bool is_first = t->pending == &t->one_pending;
+    t->pending_cap *= 2;
+    t->pending = mem_realloc(is_first ? NULL : t->pending,
+                             t->pending_cap * sizeof(*t->pending));
+    if (is_first)
+        t->pending[0] = t->one_pending;
+}
+
 /* A moving head, so that a long backlog is not moved for every batch. */
 static void push_pending(struct topic *t, struct msg *m, uint64_t seq)
 {
     if (t->pending_head + t->pending_count == t->pending_cap) {
-        if (t->pending_head <= t->pending_cap / 2) {
-            t->pending_cap = t->pending_cap ? t->pending_cap * 2 : 1;
-            t->pending = mem_realloc(t->pending, t->pending_cap * sizeof(*t->pending));
-        }
+        if (t->pending_head <= t->pending_cap / 2)
+            grow_pending(t);
         memmove(t->pending, t->pending + t->pending_head,
                 t->pending_count * sizeof(*t->pending));
         t->pending_head = 0;
@@ -44,8 +52,8 @@ static void rest_pending(struct topic *t)
     if (t->pending_cap <= FANOUT_BATCH_MAX)
         return;
     free(t->pending);
-    t->pending = NULL;
-    t->pending_cap = 0;
+    t->pending = &t->one_pending;
+    t->pending_cap = 1;
 }
 
 /* A publication and the topics found for it. With many topics nothing of one
@@ -71,7 +79,7 @@ static void deliver_to(struct delivery *d, struct topic *t)
 {
     if (t->count == 0)
         return;
-    prefetch_two(t->slots->client);
+    __builtin_prefetch(t->slots->client, 1);
     push_pending(t, d->msg, d->seq);
     d->shard->stats.pubs_matched++;
     if (t->busy)
@@ -87,7 +95,8 @@ static void deliver_found(struct delivery *d)
         __builtin_prefetch(t->slots);
         __builtin_prefetch(t->pending + t->pending_head + t->pending_count, 1);
     }
-    for (unsigned i = 0; i < d->count; i++)
+    /* Backwards: the exact name, which was found last, comes first. */
+    for (unsigned i = d->count; i-- > 0;)
         deliver_to(d, d->found[i]);
     d->count = 0;
 }

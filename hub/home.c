@@ -360,7 +360,10 @@ void home_post(struct hub *hub, struct msg *m)
 void home_send(struct shard *from, struct msg *m)
 {
     struct shard *home = home_of(from->hub, m->channel_hash);
-    if (home == from)
+    /* A publication answered on another shard may still be a letter in our
+     * mailbox: one that was published after that answer must not pass it. */
+    bool at_once = home == from && (from->hub->count == 1 || mailbox_depth(&home->mailbox) == 0);
+    if (at_once)
         home_publish(home, m);
     else
         mailbox_post(&home->mailbox, &pub_letter(m, on_publish)->letter);

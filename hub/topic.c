@@ -37,6 +37,10 @@ struct topic *topic_get(struct topic_index *ix, struct str name, uint32_t hash,
     t->len = (uint16_t)name.n;
     t->hash = hash;
     t->is_pattern = is_pattern;
+    t->slots = &t->one_slot;
+    t->cap = 1;
+    t->pending = &t->one_pending;
+    t->pending_cap = 1;
     if (is_pattern)
         trie_insert(&ix->patterns, name, t);
     else
@@ -52,17 +56,26 @@ void topic_free(struct topic_index *ix, struct topic *t)
         trie_remove(&ix->patterns, topic_name(t));
     else
         HASH_DEL(ix->exact, t);
-    free(t->slots);
-    free(t->pending);
+    if (t->slots != &t->one_slot)
+        free(t->slots);
+    if (t->pending != &t->one_pending)
+        free(t->pending);
     free(t);
+}
+
+static void grow_slots(struct topic *t)
+{
+    bool is_first = t->slots == &t->one_slot;
+    t->cap *= 2;
+    t->slots = mem_realloc(is_first ? NULL : t->slots, t->cap * sizeof(*t->slots));
+    if (is_first)
+        t->slots[0] = t->one_slot;
 }
 
 void topic_add(struct topic *t, struct sub *s, uint64_t from)
 {
-    if (t->count == t->cap) {
-        t->cap = t->cap ? t->cap * 2 : 1;
-        t->slots = mem_realloc(t->slots, t->cap * sizeof(*t->slots));
-    }
+    if (t->count == t->cap)
+        grow_slots(t);
     t->slots[t->count] = (struct topic_slot){s->client, s};
     s->index = t->count++;
     s->from = from;
@@ -97,14 +110,26 @@ void topic_remove(struct topic *t, struct sub *s)
     }
 }
 
+/* Of a million buckets it is hardly ever in the cache: let it come while the
+ * trie is walked. */
+static void prefetch_bucket(const struct topic_index *ix, uint32_t hash)
+{
+    unsigned bucket;
+    if (!ix->exact)
+        return;
+    HASH_TO_BKT(hash, ix->exact->hh.tbl->num_buckets, bucket);
+    __builtin_prefetch(&ix->exact->hh.tbl->buckets[bucket]);
+}
+
 void topic_match(const struct topic_index *ix, struct str channel, uint32_t hash,
                  void (*fn)(void *arg, void *topic), void *arg)
 {
+    prefetch_bucket(ix, hash);
+    if (ix->patterns.pattern_count)
+        trie_match(&ix->patterns, channel, fn, arg);
     struct topic *t = topic_find(ix, channel, hash, false);
     if (t)
         fn(arg, t);
-    if (ix->patterns.pattern_count)
-        trie_match(&ix->patterns, channel, fn, arg);
 }
 
 static void check_topic(void *arg, void *value)

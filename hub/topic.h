@@ -58,12 +58,12 @@ struct topic_slot {
 /* What a publication touches comes first, in two cache lines: with a million
  * topics each line is a miss. */
 struct topic {
-    struct topic_slot *slots; /* owned */
+    struct topic_slot *slots; /* owned, unless it is one_slot */
     uint32_t count;
     uint32_t cap;
     uint32_t cursor; /* of the pass that runs */
     uint32_t limit;
-    struct topic_pending *pending; /* owned array */
+    struct topic_pending *pending; /* owned, unless it is one_pending */
     uint32_t pending_head;  /* where the first of them is */
     uint32_t pending_count; /* publications that wait for a pass */
     uint32_t pending_cap;
@@ -71,6 +71,9 @@ struct topic {
     struct pass *pass; /* owned; NULL when no fan-out runs */
     uint64_t joined;   /* greatest `from` of any subscription so far */
     TAILQ_ENTRY(topic) busy_link;
+    /* Most topics have one subscriber and one publication at a time. */
+    struct topic_slot one_slot;
+    struct topic_pending one_pending;
     uint32_t asking; /* subscriptions the home shard has not answered yet */
     uint16_t len;
     bool is_pattern;
@@ -106,7 +109,7 @@ void topic_add(struct topic *t, struct sub *s, uint64_t from);
 /* Take a live sub's slot away; keeps the three parts of a running pass. */
 void topic_remove(struct topic *t, struct sub *s);
 
-/* Call fn for every topic a concrete channel reaches: the exact one first. */
+/* Call fn for every topic a concrete channel reaches: the exact one last. */
 void topic_match(const struct topic_index *ix, struct str channel, uint32_t hash,
                  void (*fn)(void *arg, void *topic), void *arg);
 

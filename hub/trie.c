@@ -13,11 +13,14 @@
 #include "base/mem.h"
 #include "hub/channel.h"
 
+#define CACHE_LINE 64
 #define KEY_MAX (sizeof(void *) + CHANNEL_MAX_BYTES + 1)
 
 struct trie_node {
     struct trie_node *parent; /* borrowed; NULL at the root */
     struct trie_node *star;   /* owned: the `*` child */
+    struct trie_node *first;  /* borrowed: one of the literal children, tried
+                               * before the table; NULL: none or forgotten */
     void *value;              /* borrowed: of the pattern that ends here */
     void *tail;               /* borrowed: of this node's path plus `>` */
     uint32_t children;        /* literal children */
@@ -58,7 +61,11 @@ static struct trie_node *child(const struct trie *t, const struct trie_node *par
         return NULL;
     char key[KEY_MAX];
     size_t n = make_key(key, parent, token);
-    struct trie_node *found = NULL;
+    struct trie_node *found = parent->first;
+    if (found && found->key_len == n && memcmp(found->key, key, n) == 0)
+        return found;
+    if (found && parent->children == 1)
+        return NULL;
     HASH_FIND(hh, t->edges, key, n, found);
     return found;
 }
@@ -79,6 +86,8 @@ static struct trie_node *add_node(struct trie *t, struct trie_node *parent, stru
     } else if (parent) {
         HASH_ADD_KEYPTR(hh, t->edges, node->key, n, node);
         parent->children++;
+        if (!parent->first)
+            parent->first = node;
     }
     return node;
 }
@@ -147,6 +156,8 @@ static void prune(struct trie *t, struct trie_node *n)
         } else {
             HASH_DEL(t->edges, n);
             parent->children--;
+            if (parent->first == n)
+                parent->first = NULL;
         }
         free(n);
         t->node_count--;
@@ -172,6 +183,15 @@ struct walk {
     void *arg;
 };
 
+/* With many patterns every node is a cache miss: let those that will be
+ * needed come while others are waited for. */
+static void prefetch_children(const struct trie_node *n)
+{
+    __builtin_prefetch(n->star);
+    __builtin_prefetch(n->first);
+    __builtin_prefetch((const char *)n->first + CACHE_LINE); /* its key */
+}
+
 /* Recursion is as deep as the name has tokens, at most 128. */
 static void match_from(const struct walk *w, const struct trie_node *node, struct str rest)
 {
@@ -180,12 +200,13 @@ static void match_from(const struct walk *w, const struct trie_node *node, struc
             w->fn(w->arg, node->value);
         return;
     }
-    /* On its way while the literal child is looked up. */
-    __builtin_prefetch(node->star);
+    prefetch_children(node);
     if (node->tail)
         w->fn(w->arg, node->tail);
     struct str token = str_cut(&rest, '.');
     const struct trie_node *next = child(w->trie, node, token);
+    if (node->star)
+        prefetch_children(node->star);
     if (next)
         match_from(w, next, rest);
     if (node->star)
@@ -245,6 +266,7 @@ void trie_fini(struct trie *t)
 static void check_node(const struct trie_node *n, size_t *nodes, size_t *patterns)
 {
     CHECK(is_needed(n));
+    CHECK(!n->first || (n->first->parent == n && !n->first->is_star && n->children));
     (*nodes)++;
     *patterns += (n->value != NULL) + (n->tail != NULL);
     if (n->star) {

@@ -1,5 +1,6 @@
 #include "gateway/broker/delivery.h"
 
+#include <sched.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -17,6 +18,33 @@ void delivery_init(struct delivery *d, const struct config *cfg,
     d->ports = mem_zalloc(d->map.count * sizeof(*d->ports));
     for (size_t i = 0; i < d->map.count; i++)
         d->ports[i] = (struct delivery_port){d, &d->map.spaces[i]};
+}
+
+/* natsMsg_Destroy wakes a thread of nats.c's that frees: a context switch for
+ * each message of a calm stream. Many at once cost one. */
+static void destroy_done(struct delivery *d)
+{
+    for (size_t i = 0; i < d->done_count; i++)
+        natsMsg_Destroy(d->done[i]);
+    d->done_count = 0;
+    d->done_bytes = 0;
+}
+
+static void put_done(struct delivery *d, natsMsg *m)
+{
+    d->done[d->done_count++] = m;
+    d->done_bytes += (size_t)natsMsg_GetDataLength(m);
+    if (d->done_count == DELIVERY_DONE_MAX ||
+        d->done_bytes > DELIVERY_DONE_MAX_BYTES)
+        destroy_done(d);
+}
+
+void delivery_stop(struct delivery *d)
+{
+    atomic_store(&d->ending, true);
+    while (atomic_load(&d->busy))
+        sched_yield();
+    destroy_done(d);
 }
 
 void delivery_fini(struct delivery *d)
@@ -157,8 +185,16 @@ static void deliver(const struct delivery_port *port, natsMsg *m)
 void delivery_on_message(natsConnection *nc, natsSubscription *sub, natsMsg *m,
                          void *closure)
 {
+    const struct delivery_port *port = closure;
     (void)nc;
     (void)sub;
-    deliver(closure, m);
-    natsMsg_Destroy(m);
+    atomic_store(&port->delivery->busy, true);
+    if (atomic_load(&port->delivery->ending)) {
+        natsMsg_Destroy(m);
+    } else {
+        deliver(port, m);
+        put_done(port->delivery, m);
+    }
+    /* Release: what was done is visible to delivery_stop. */
+    atomic_store_explicit(&port->delivery->busy, false, memory_order_release);
 }

@@ -14,6 +14,7 @@
 #define WEIR_GATEWAY_BROKER_DELIVERY_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include <nats/nats.h>
@@ -24,6 +25,9 @@
 #include "hub/hub.h"
 
 #define DELIVERY_HEADER_MAX_BYTES 16384
+/* Messages that were handled and wait to be freed. */
+#define DELIVERY_DONE_MAX 64
+#define DELIVERY_DONE_MAX_BYTES 65536
 
 struct delivery;
 
@@ -41,6 +45,14 @@ struct delivery {
 
     struct buf channel; /* owned: scratch of the delivery thread */
     struct buf data;    /* owned: the same */
+    natsMsg *done[DELIVERY_DONE_MAX]; /* owned: see delivery.c */
+    size_t done_count;
+    size_t done_bytes;
+    /* delivery_stop sets `ending` and then waits for `busy`, a message sets
+     * `busy` and then looks at `ending`: sequentially consistent, so one of
+     * them sees the other. */
+    _Atomic bool ending;
+    _Atomic bool busy;
 
     struct log_limit unmapped_log;
     struct log_limit header_log;
@@ -55,7 +67,10 @@ struct delivery {
 /* `d` is zeroed; cfg and hub outlive it. */
 void delivery_init(struct delivery *d, const struct config *cfg,
                    struct hub *hub);
-/* When the delivery thread is gone. */
+/* From now on messages are thrown away; waits for one being handled. Call
+ * while nats.c still runs. */
+void delivery_stop(struct delivery *d);
+/* After delivery_stop, when the delivery thread is gone. */
 void delivery_fini(struct delivery *d);
 
 /* The closure for subscriptions in this space. */

@@ -361,6 +361,7 @@ static void drain(struct nats_broker *b)
     mailbox_take(&b->mailbox, &b->letters);
     while (ok && !STAILQ_EMPTY(&b->letters))
         ok = run_batch(b);
+    delivery_stop(&b->delivery);
     /* For whoever is left: nothing is sent, everything is answered. */
     bus_close(&b->bus, true);
     feed_table_detach(&b->feeds);

@@ -84,6 +84,9 @@ void http_respond(struct http_exchange *x, const struct http_response *r);
  * outside the API. `detail` (may be empty) says what would be right. */
 void http_respond_error(struct http_exchange *x, int status, uint32_t code,
                         struct str detail);
+/* The same with more header lines (CORS). */
+void http_respond_error_with(struct http_exchange *x, int status, uint32_t code,
+                             struct str detail, struct str headers);
 /* Adds CORS lines for an allowed origin to `to`; false if the origin is not
  * allowed (client.allowed_origins). */
 bool http_cors(struct loop *l, const struct http_request *r, struct buf *to);

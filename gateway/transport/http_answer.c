@@ -113,12 +113,19 @@ static void error_body(struct buf *to, uint32_t code, struct str detail)
 
 void http_respond_error(struct http_exchange *x, int status, uint32_t code, struct str detail)
 {
+    http_respond_error_with(x, status, code, detail, STR_LIT(""));
+}
+
+void http_respond_error_with(struct http_exchange *x, int status, uint32_t code,
+                             struct str detail, struct str headers)
+{
     struct buf body = BUF_INIT;
     error_body(&body, code, detail);
     http_respond(x, &(struct http_response){
                         .status = status,
                         .content_type = STR_LIT("application/json"),
                         .body = buf_view(&body),
+                        .headers = headers,
                     });
     buf_free(&body);
 }

@@ -49,7 +49,7 @@ struct http_incoming {
     uint32_t head_len;
     uint32_t fed; /* chunked: bytes of body given to the parser */
     uint64_t body_len;
-    bool folded;   /* a header went over several lines */
+    bool bad_field; /* a folded header, or a space before the colon */
     bool complete; /* the parser saw the end of the message */
     bool continued; /* 100 Continue was sent */
     bool has_origin;

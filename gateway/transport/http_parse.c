@@ -37,6 +37,10 @@ static int on_field(http_parser *p, const char *at, size_t n)
             in->current = i;
     }
     in->field = span_of(in, at, n);
+    /* The parser lets spaces before the colon pass, which a proxy may read
+     * otherwise (RFC 9112, 5.1). */
+    if (memchr(at, ' ', n) || at[n] == ' ' || at[n] == '\t')
+        in->bad_field = true;
     return 0;
 }
 
@@ -45,7 +49,7 @@ static int on_value(http_parser *p, const char *at, size_t n)
     struct http_incoming *in = p->data;
     /* A second value for one name means a folded line: obsolete, refused. */
     if (in->field.n == 0 && n)
-        in->folded = true;
+        in->bad_field = true;
     in->field.n = 0;
     if (in->current < 0)
         return 0;
@@ -161,7 +165,7 @@ static int parse_head(struct http_conn *c, size_t head_len)
     http_parser_init(&in->parser, HTTP_REQUEST);
     in->parser.data = in;
     size_t parsed = http_parser_execute(&in->parser, &head_settings, in->base, head_len);
-    if (HTTP_PARSER_ERRNO(&in->parser) != HPE_OK || parsed != head_len || in->folded)
+    if (HTTP_PARSER_ERRNO(&in->parser) != HPE_OK || parsed != head_len || in->bad_field)
         return 400;
     if (in->parser.http_major != 1 || in->parser.http_minor > 1)
         return 505;

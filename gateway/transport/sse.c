@@ -383,7 +383,7 @@ void sse_handle_plain(struct http_exchange *x, const struct http_request *r)
         refuse(&q, ERROR_PERMISSION_DENIED,
                "anonymous connections are off: client.allow_anonymous_connect_without_token");
     if (q.status) {
-        http_respond_error(x, q.status, q.error, str_of(q.detail));
+        http_respond_error_with(x, q.status, q.error, str_of(q.detail), buf_view(&cors));
         goto free_all;
     }
     int fd = http_take_socket(x);
@@ -435,8 +435,9 @@ void sse_handle_uni(struct http_exchange *x, const struct http_request *r)
     if (answered_early(x, r, true, &cors))
         goto free_all;
     if (connect_request(r, &text, &v) < 0 || command_fields(v, &strings, &fields) < 0) {
-        http_respond_error(x, 400, ERROR_BAD_REQUEST,
-                           STR_LIT("cf_connect (or the body) must be a ConnectRequest object"));
+        http_respond_error_with(x, 400, ERROR_BAD_REQUEST,
+                                STR_LIT("cf_connect (or the body) must be a ConnectRequest"),
+                                buf_view(&cors));
         goto free_all;
     }
     /* Taking the socket frees the request's bytes. */

@@ -248,7 +248,7 @@ describe('api: who may, and how errors look', LIMIT, () => {
         for (const path of ['/nope', '/api', '/api/', '/apix',
             '/healthy', '//']) {
             const answer = await kit.request(gw, { path });
-            assert.ok([404, 405].includes(answer.status),
+            assert.ok([401, 404, 405].includes(answer.status),
                 `${path} ${answer.status}`);
         }
         assert.strictEqual(
@@ -370,6 +370,18 @@ describe('api: HTTP', LIMIT, () => {
                 [200, 404, 200, 200, 200]);
             assert.ok(answers[2].text.includes('"nodes"'));
             assert.ok(answers[3].text.includes('102'));
+        });
+
+    it('a publisher that waits for each answer keeps its order',
+        async (t) => {
+            const ws = await subscriber(t);
+            const stream = await kit.sse(t, gw, '/sse?channel=h&raw=1');
+            const numbers = Array.from({ length: 1000 }, (_, i) => i);
+            for (const n of numbers) await kit.publish(gw, 'h', n);
+            await assertGot(ws, numbers);
+            for (const n of numbers) {
+                assert.strictEqual((await stream.next()).data, String(n));
+            }
         });
 
     /* P is a POST, G a GET; all in one packet on one connection. */

@@ -75,8 +75,8 @@ describe('close: 3501 bad request', LIMIT, () => {
 
     it('answers the commands before the bad one first', async (t) => {
         const ws = await kit.connected(t, gw);
-        ws.send('{"subscribe":{"channel":"a"},"id":2}\nnope');
-        assert.ok((await ws.reply(2)).subscribe);
+        ws.send('{"unsubscribe":{"channel":"a"},"id":2}\nnope');
+        assert.ok((await ws.reply(2)).unsubscribe);
         await ws.closedWith(3501);
     });
 
@@ -198,23 +198,49 @@ describe('close: limits and time', LIMIT, () => {
 });
 
 describe('close: the end of the server', LIMIT, () => {
-    it('SIGTERM closes 3001 shutdown, after what was queued', async (t) => {
+    it('SIGTERM closes every client with 3001 shutdown', async (t) => {
         const gw = await kit.gateway(t, OPEN);
         const all = [];
-        for (let i = 0; i < 10; i++) {
+        for (let i = 0; i < 20; i++) {
             const ws = await kit.connected(t, gw);
             await ws.subscribe('last');
             all.push(ws);
         }
-        await kit.publish(gw, 'last', 'words');
         const stopping = gw.stop();
         for (const ws of all) {
-            assert.strictEqual((await ws.pub('last')).data, 'words');
             const close = await ws.closedWith(3001);
             assert.strictEqual(close.reason, 'shutdown');
         }
         await stopping;
     });
+
+    it('SIGTERM lets a slow reader have what was queued for it first',
+        async (t) => {
+            const gw = await kit.gateway(t, OPEN);
+            const slow = await kit.RawWs.open(gw);
+            slow.send('{"subscribe":{"channel":"last"},"id":2}');
+            await slow.frame((f) => f.text.includes('"id":2'), 'subscribed');
+            const fast = await kit.connected(t, gw);
+            await fast.subscribe('last');
+            slow.socket.pause();
+            const text = 'x'.repeat(60000);
+            const count = 12;
+            for (let n = 0; n < count; n++) {
+                await kit.publish(gw, 'last', { n, text });
+            }
+            await fast.pubs(count, 'last');
+            const m = await kit.metrics(gw);
+            const stopping = gw.stop();
+            await fast.closedWith(3001);
+            slow.socket.resume();
+            assert.strictEqual(await slow.closeCode('shutdown'), 3001);
+            const got = slow.list.filter((f) => f.text.includes('"push"'));
+            assert.ok(kit.closesBy(m, 'slow') === 0 && got.length > 0);
+            assert.strictEqual(got.map((f) => f.text).join('\n')
+                .split('\n').length, count);
+            slow.socket.end();
+            await stopping;
+        });
 
     it('SIGTERM ends clients that did not connect or do not read too',
         async (t) => {
@@ -224,6 +250,8 @@ describe('close: the end of the server', LIMIT, () => {
             const half = await kit.RawSocket.connect(gw);
             half.write('GET /connection/websocket HTTP/1.1\r\nHost');
             const idle = await kit.RawSocket.connect(gw);
+            idle.write(kit.httpBytes('GET', '/health'));
+            await idle.response();
             const deaf = await kit.RawWs.open(gw);
             deaf.send('{"subscribe":{"channel":"a"},"id":2}');
             await deaf.frame((f) => f.text.includes('"id":2'), 'subscribed');

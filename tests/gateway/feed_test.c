@@ -84,6 +84,7 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     struct fixture *f = *state;
+    delivery_stop(&f->delivery);
     natsConnection_Close(f->nc);
     feed_table_detach(&f->feeds);
     natsConnection_Destroy(f->nc);

@@ -257,7 +257,7 @@ static void test_several_get_each_once(void **state)
     fake_publish(s, "a.c", "2");
     fake_publish(s, "x", "3");
     fake_settle(&node);
-    fake_expect(f, "Sa.*|0\nSa.b|0\nS>|0\nP>|x|3\nPa.*|a.b|1\nPa.*|a.c|2\n");
+    fake_expect(f, "Sa.*|0\nSa.b|0\nS>|0\nPa.*|a.b|1\nPa.*|a.c|2\nP>|x|3\n");
     end();
 }
 

@@ -168,28 +168,27 @@ static void remove_entry(struct model *m, struct entry *e)
 }
 
 static struct model *matching; /* for the callback */
-static size_t matches;
+static bool exact_seen;
 
 static void on_match(void *arg, void *value)
 {
     struct topic *t = value;
-    if (matches == 0 && !t->is_pattern)
+    assert_false(exact_seen); /* The exact one comes last. */
+    exact_seen = !t->is_pattern;
+    if (exact_seen)
         assert_true(str_eq(topic_name(t), str_of(arg)));
-    else
-        assert_true(t->is_pattern); /* The exact one comes first. */
     char name[NAME_MAX_BYTES];
     snprintf(name, sizeof(name), "%.*s", STR_ARG(topic_name(t)));
     struct entry *e = find_entry(matching, name);
     assert_non_null(e);
     assert_ptr_equal(e->topic, t);
     e->seen++;
-    matches++;
 }
 
 static void match(struct model *m, char *name)
 {
     matching = m;
-    matches = 0;
+    exact_seen = false;
     topic_match(&m->index, str_of(name), hash_of(name), on_match, name);
     for (size_t i = 0; i < m->count; i++) {
         struct entry *e = &m->entries[i];

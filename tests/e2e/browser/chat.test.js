@@ -60,7 +60,8 @@ test('two pages talk, in order, and see their words confirmed', async (t) => {
 test('what others write is text, whatever it is', async (t) => {
     const gw = await kit.demoGateway(t);
     const page = await join(t, gw, 'Mira');
-    const evil = '<img src=x onerror="window.owned=1"><script>window.owned=1</script>';
+    const evil = '<img src=x onerror="window.owned=1">' +
+        '<script>window.owned=1</script>';
     await publish(gw, 'chat:lobby', { name: evil, text: evil });
     for (const odd of [{}, { text: 7 }, { text: '' }, { text: { a: 1 } }]) {
         await publish(gw, 'chat:lobby', odd);

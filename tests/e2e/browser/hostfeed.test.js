@@ -4,7 +4,8 @@
 
 const assert = require('node:assert');
 const { test } = require('node:test');
-const { HOSTFEED, demoGateway, startFeed } = require('./kit');
+const { HOSTFEED, demoConfig, demoGateway, endFeed, startFeed } =
+    require('./kit');
 const { HOST, freePort, launch, natsClient, natsServer, run, sse, waitFor } =
     require('../kit');
 
@@ -45,12 +46,6 @@ async function checkStream(stream, count) {
     }
     assert.deepStrictEqual(Object.keys(last).sort(),
         Object.keys(checks).sort());
-}
-
-async function endFeed(feed, signal) {
-    feed.child.kill(signal);
-    await feed.exited;
-    return feed.end;
 }
 
 test('figures of this host arrive over the API', async (t) => {
@@ -98,6 +93,17 @@ test('figures of this host arrive over NATS, and again after a restart',
         await checkSubjects(again, 'my.weir');
         assert.deepStrictEqual(again.errors, []);
         assert.strictEqual(feed.end, null);
+    });
+
+test('what it publishes over NATS reaches an event stream of the gateway',
+    async (t) => {
+        const server = await natsServer(t);
+        const config = { ...demoConfig(), nats: { url: server.url } };
+        const gw = await demoGateway(t, config);
+        const stream = await sse(t, gw, ALL);
+        const feed = launch(HOSTFEED, ['--nats', server.url]);
+        t.after(() => endFeed(feed, 'SIGTERM'));
+        await checkStream(stream, 40);
     });
 
 test('it stops by itself after --seconds, with or without a gateway',

@@ -9,7 +9,8 @@
 const fs = require('node:fs');
 const path = require('node:path');
 const { chromium } = require('playwright-core');
-const { HOST, ROOT, launch, ms, startGateway, waitFor } = require('../kit');
+const { HOST, ROOT, launch, ms, startGateway, waitFor, withDeadline } =
+    require('../kit');
 
 const HOSTFEED = path.resolve(process.env.HOSTFEED_BIN ||
     path.join(ROOT, 'build', 'hostfeed'));
@@ -40,11 +41,14 @@ async function demoGateway(t, config = demoConfig()) {
 function startFeed(t, gw, more = []) {
     const proc = launch(HOSTFEED, ['--api', `http://${HOST}:${gw.port}`,
         '--key', gw.key, ...more]);
-    t.after(async () => {
-        proc.child.kill('SIGTERM');
-        await proc.exited;
-    });
+    t.after(() => endFeed(proc, 'SIGTERM'));
     return proc;
+}
+
+/* How it ended: { code, signal }. */
+function endFeed(proc, signal) {
+    proc.child.kill(signal);
+    return withDeadline(proc.exited, () => `hostfeed ends; ${proc.stderr}`);
 }
 
 async function startBrowser() {
@@ -115,7 +119,7 @@ function isSamePage(page) {
 }
 
 module.exports = {
-    PHONE, DESKTOP, HOSTFEED, demoConfig, demoGateway, startFeed, startBrowser,
-    openPage, waitState, colouredPixels, picture, screenshot, markPage,
-    isSamePage, waitFor,
+    PHONE, DESKTOP, HOSTFEED, demoConfig, demoGateway, startFeed, endFeed,
+    startBrowser, openPage, waitState, colouredPixels, picture, screenshot,
+    markPage, isSamePage, waitFor,
 };

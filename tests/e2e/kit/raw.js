@@ -13,6 +13,7 @@ class RawSocket {
         const socket = net.connect({
             host: gw.host, port: gw.port, noDelay: true, ...options,
         });
+        socket.unref();
         const raw = new this(socket);
         await withDeadline(new Promise((resolve, reject) => {
             socket.once('connect', resolve);
@@ -85,7 +86,7 @@ class RawSocket {
     /* `count` HTTP answers; `heads` are the indexes answered without body. */
     async responses(count, heads = []) {
         const got = await this.until((data) => {
-            const all = parseResponses(data, heads);
+            const all = parseResponses(data, heads, count);
             return all.list.length >= count && all;
         }, `${count} HTTP answers`);
         this.consume(got.used);
@@ -135,11 +136,12 @@ function parseBody(data, from, head, isHead) {
     return { body: data.subarray(from, from + length), used: from + length };
 }
 
-/* The complete answers at the start of `data`: { list, used }. */
-function parseResponses(data, heads = []) {
+/* The complete answers at the start of `data`, at most `most`:
+ * { list, used }. */
+function parseResponses(data, heads = [], most = Infinity) {
     const list = [];
     let used = 0;
-    for (;;) {
+    while (list.length < most) {
         const end = data.indexOf('\r\n\r\n', used);
         if (end < 0) break;
         const head = parseHead(data.toString('latin1', used, end));

@@ -1,0 +1,223 @@
+#include "tests/kit/nats_node.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+
+/* The kit's lines, with tags and info where there are any. */
+static void encode(struct buf *to, enum encoding encoding, struct str topic,
+                   bool is_pattern, struct msg *const *msgs, size_t count)
+{
+    (void)encoding;
+    (void)is_pattern;
+    for (size_t i = 0; i < count; i++) {
+        struct str c = msg_channel(msgs[i]);
+        struct str d = msg_data(msgs[i]);
+        struct str t = msg_tags(msgs[i]);
+        struct str f = msg_info(msgs[i]);
+        buf_printf(to, "P%.*s|%.*s|%.*s", STR_ARG(topic), STR_ARG(c),
+                   STR_ARG(d));
+        if (t.n || f.n)
+            buf_printf(to, "|%.*s|%.*s", STR_ARG(t), STR_ARG(f));
+        buf_char(to, '\n');
+    }
+}
+
+static const struct codec codec = {encode};
+
+const struct hub_options nats_node_hub_options = {
+    .shards = 2,
+    .inflight_bytes = 64 << 20,
+    .slice = 64,
+    .queue_max_bytes = 8 << 20,
+    .channel_limit = 4096,
+    .codec = &codec,
+};
+
+struct config *nats_node_config(int port, const char *nats)
+{
+    char err[256] = "";
+    struct buf b = BUF_INIT;
+    buf_printf(&b,
+               "{\"nats\":{\"url\":\"nats://127.0.0.1:%d\","
+               "\"reconnect_wait\":\"20ms\"%s},\"channel\":{"
+               "\"max_publication_size\":1000,\"namespaces\":["
+               "{\"name\":\"news\"},"
+               "{\"name\":\"all\",\"allow_patterns\":true},"
+               "{\"name\":\"quotes\",\"subject\":\"market.quotes\"},"
+               "{\"name\":\"plant\",\"subject\":\"site.3\","
+               "\"allow_patterns\":true,\"non_json\":\"string\"},"
+               "{\"name\":\"objects\",\"non_json\":\"string\","
+               "\"publication_data_format\":\"json_object\"},"
+               "{\"name\":\"bytes\",\"publication_data_format\":\"binary\"}"
+               "]}}",
+               port, nats);
+    struct config *cfg = config_parse(b.p, b.n, "test", NULL, err, sizeof(err));
+    if (!cfg)
+        fprintf(stderr, "%s\n", err);
+    CHECK(cfg);
+    buf_free(&b);
+    return cfg;
+}
+
+void nats_node_start(struct nats_node *n, const char *nats)
+{
+    char err[256] = "";
+    struct hub_options o = nats_node_hub_options;
+    if (n->inflight_bytes)
+        o.inflight_bytes = n->inflight_bytes;
+    n->cfg = nats_node_config(n->server.port, nats);
+    fake_node_init(&n->hub, 2, &o);
+    int rc =
+        nats_broker_start(n->cfg, &n->hub.hub, &n->broker, err, sizeof(err));
+    if (rc != 0)
+        fprintf(stderr, "%s\n", err);
+    CHECK(rc == 0);
+}
+
+int nats_node_new(void **state)
+{
+    struct nats_node *n = mem_zalloc(sizeof(*n));
+    n->server.port = nats_server_port();
+    n->peer.fd = -1;
+    *state = n;
+    return 0;
+}
+
+int nats_node_running(void **state)
+{
+    nats_node_new(state);
+    struct nats_node *n = *state;
+    nats_server_start(&n->server, NULL);
+    nats_peer_open(&n->peer, &n->server);
+    nats_node_start(n, ",\"grace\":\"50ms\"");
+    return 0;
+}
+
+int nats_node_free(void **state)
+{
+    struct nats_node *n = *state;
+    if (n->broker) {
+        fake_settle(&n->hub);
+        nats_broker_stop(n->broker);
+        fake_settle(&n->hub);
+        fake_node_fini(&n->hub);
+    }
+    config_free(n->cfg);
+    nats_server_kill(&n->server);
+    if (n->peer.fd >= 0)
+        nats_peer_close(&n->peer);
+    free(n);
+    return 0;
+}
+
+struct nats_status nats_node_status(struct nats_node *n)
+{
+    struct nats_status s;
+    nats_broker_status(n->broker, &s);
+    return s;
+}
+
+static struct nats_node *node_of_result; /* whose answers count */
+
+static void on_done(struct publish_op *op)
+{
+    struct nats_node *n = node_of_result;
+    CHECK(!op->msg);
+    n->answered++;
+    n->ok += op->result == 0;
+    n->last_code = op->result;
+    free(op);
+}
+
+void nats_node_publish_parts(struct nats_node *n, unsigned shard,
+                             struct msg_parts parts)
+{
+    struct publish_op *op = mem_zalloc(sizeof(*op));
+    parts.born_ns = clock_now_ns();
+    op->msg = msg_new(&n->hub.hub.budget, &parts);
+    CHECK(op->msg);
+    op->done = on_done;
+    node_of_result = n;
+    unsigned before = n->answered;
+    n->sent++;
+    hub_publish(n->hub.hub.shards[shard], op);
+    CHECK(n->answered == before); /* never inside the call */
+}
+
+void nats_node_publish(struct nats_node *n, unsigned shard, const char *channel,
+                       const char *data)
+{
+    nats_node_publish_parts(n, shard,
+                            (struct msg_parts){.channel = str_of(channel),
+                                               .data = str_of(data),
+                                               .is_json = true});
+}
+
+int nats_node_publish_code(struct nats_node *n, const char *channel,
+                           const char *data)
+{
+    nats_node_publish(n, 0, channel, data);
+    NATS_NODE_PUMP(n, n->answered == n->sent);
+    return n->last_code;
+}
+
+struct fake_client *nats_node_subscriber(struct nats_node *n, unsigned shard,
+                                         const char *topic)
+{
+    struct fake_client *f =
+        fake_open(n->hub.hub.shards[shard], ENCODING_WS_JSON);
+    char answer[300];
+    CHECK(fake_subscribe(f, topic) == 0);
+    NATS_NODE_PUMP(n, f->answers == 1);
+    snprintf(answer, sizeof(answer), "S%s|0\n", topic);
+    fake_expect(f, answer);
+    return f;
+}
+
+size_t nats_node_unread(const struct fake_client *f)
+{
+    return f->wire.n - f->read_bytes;
+}
+
+void nats_node_expect(struct nats_node *n, struct fake_client *f,
+                      const char *lines)
+{
+    uint64_t end_ns = clock_now_ns() + NATS_PATIENCE_MS * UINT64_C(1000000);
+    while (nats_node_unread(f) < strlen(lines) && clock_now_ns() < end_ns) {
+        fake_settle(&n->hub);
+        usleep(1000);
+    }
+    fake_expect(f, lines);
+}
+
+static void on_fed(struct feed_op *op)
+{
+    node_of_result->fed++;
+    free(op);
+}
+
+void nats_node_acquire(struct nats_node *n, const char *channel)
+{
+    size_t len = strlen(channel);
+    struct feed_op *op = mem_zalloc(sizeof(*op) + len);
+    struct shard *home =
+        home_of(&n->hub.hub, msg_channel_hash(str_of(channel)));
+    op->home = home;
+    op->channel_len = (uint32_t)len;
+    op->done = on_fed;
+    memcpy(op->channel, channel, len);
+    n->hub.hub.broker.ops->acquire(n->broker, op);
+}
+
+void nats_node_publish_until_ok(struct nats_node *n, const char *channel,
+                                const char *data)
+{
+    int tries = 0;
+    while (nats_node_publish_code(n, channel, data) != 0) {
+        CHECK(n->last_code == 100);
+        CHECK(++tries < NATS_PATIENCE_MS / 10);
+        usleep(10000);
+    }
+}
