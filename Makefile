@@ -21,7 +21,7 @@ BASE_CFLAGS := -std=gnu11 $(WARN) $(DEFS) -I. -g -fno-omit-frame-pointer -pthrea
                $(shell pkg-config --cflags $(PACKAGES))
 LIBS  := $(shell pkg-config --libs $(PACKAGES)) -lnats -lhttp_parser -lpthread -lm
 
-CFLAGS_release := -O2 -DNDEBUG
+CFLAGS_release := -O2 -DNDEBUG -DWEIR_JEMALLOC
 LIBS_release   := -ljemalloc
 CFLAGS_debug   := -Og
 CFLAGS_asan    := -O1 -fsanitize=address

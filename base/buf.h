@@ -12,20 +12,20 @@
 #include "base/str.h"
 
 struct buf {
-    char *p;    /* owned; NULL until the first append */
-    size_t n;   /* bytes in use */
+    char *p;  /* owned; NULL until the first append */
+    size_t n; /* bytes in use */
     size_t cap;
 };
 
 #define BUF_INIT ((struct buf){NULL, 0, 0})
 
-void buf_free(struct buf *b);             /* back to BUF_INIT */
-void buf_clear(struct buf *b);            /* n = 0, storage kept */
+void buf_free(struct buf *b);                   /* back to BUF_INIT */
+void buf_clear(struct buf *b);                  /* n = 0, storage kept */
 char *buf_reserve(struct buf *b, size_t extra); /* room after n */
 void buf_add(struct buf *b, const void *p, size_t n);
 void buf_str(struct buf *b, struct str s);
 void buf_char(struct buf *b, char c);
-void buf_u64(struct buf *b, uint64_t v);  /* decimal */
+void buf_u64(struct buf *b, uint64_t v); /* decimal */
 void buf_i64(struct buf *b, int64_t v);
 void buf_printf(struct buf *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* Drop the first n bytes, n <= b->n. */

@@ -9,13 +9,13 @@
 #define PRINTF_LIKE(f, a) __attribute__((format(printf, f, a)))
 
 enum err {
-    ERR_AGAIN = -1,    /* would block or not yet: try later */
-    ERR_FULL = -2,     /* a bound was reached */
-    ERR_INVALID = -3,  /* the input breaks the grammar */
+    ERR_AGAIN = -1,   /* would block or not yet: try later */
+    ERR_FULL = -2,    /* a bound was reached */
+    ERR_INVALID = -3, /* the input breaks the grammar */
     ERR_NOT_FOUND = -4,
     ERR_EXISTS = -5,
-    ERR_CLOSED = -6,   /* the other side is gone */
-    ERR_SYSTEM = -7,   /* a system or library call failed; see errno or log */
+    ERR_CLOSED = -6, /* the other side is gone */
+    ERR_SYSTEM = -7, /* a system or library call failed; see errno or log */
     ERR_TOO_BIG = -8,
 };
 

@@ -29,10 +29,11 @@ static size_t put_head(char *line, enum log_level level, const char *event)
     struct tm tm;
     clock_gettime(CLOCK_REALTIME, &ts);
     gmtime_r(&ts.tv_sec, &tm);
-    int n = snprintf(line, LOG_LINE_MAX,
-                     "ts=%04d-%02d-%02dT%02d:%02d:%02d.%03ldZ level=%s event=%s ",
-                     tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min,
-                     tm.tm_sec, ts.tv_nsec / 1000000, level_names[level], event);
+    int n = snprintf(
+        line, LOG_LINE_MAX,
+        "ts=%04d-%02d-%02dT%02d:%02d:%02d.%03ldZ level=%s event=%s ",
+        tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min,
+        tm.tm_sec, ts.tv_nsec / 1000000, level_names[level], event);
     return n < LOG_LINE_MAX ? (size_t)n : LOG_LINE_MAX - 1;
 }
 
@@ -89,11 +90,13 @@ bool log_limit_pass(struct log_limit *l, uint64_t now_ns, uint64_t *missed)
 {
     uint64_t next = l->next_ns;
     if (now_ns < next ||
-        !__atomic_compare_exchange_n((uint64_t *)&l->next_ns, &next, now_ns + 1000000000u,
-                                     false, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+        !__atomic_compare_exchange_n((uint64_t *)&l->next_ns, &next,
+                                     now_ns + 1000000000u, false,
+                                     __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
         l->swallowed++;
         return false;
     }
-    *missed = __atomic_exchange_n((uint64_t *)&l->swallowed, 0, __ATOMIC_RELAXED);
+    *missed =
+        __atomic_exchange_n((uint64_t *)&l->swallowed, 0, __ATOMIC_RELAXED);
     return true;
 }

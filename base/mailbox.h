@@ -28,7 +28,7 @@ struct mailbox {
     pthread_mutex_t lock;
     struct letter_list letters;
     size_t count;
-    size_t peak;  /* greatest count seen since the last take_peak */
+    size_t peak; /* greatest count seen since the last take_peak */
     void (*wake)(void *arg);
     void *wake_arg; /* borrowed */
 };

@@ -96,8 +96,7 @@ void wheel_check(const struct wheel *w)
     size_t n = 0;
     for (size_t i = 0; i < WHEEL_SLOTS; i++) {
         const struct wheel_timer *t;
-        TAILQ_FOREACH(t, &w->slots[i], link)
-        {
+        TAILQ_FOREACH(t, &w->slots[i], link) {
             CHECK(t->deadline_ms != 0);
             CHECK(due_tick(t->deadline_ms) % WHEEL_SLOTS == i);
             CHECK(due_tick(t->deadline_ms) > w->tick);

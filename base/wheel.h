@@ -29,8 +29,8 @@ struct wheel_timer {
 TAILQ_HEAD(wheel_list, wheel_timer);
 
 struct wheel {
-    uint64_t tick;   /* the last tick that was run */
-    size_t count;    /* timers running */
+    uint64_t tick; /* the last tick that was run */
+    size_t count;  /* timers running */
     struct wheel_list slots[WHEEL_SLOTS];
 };
 

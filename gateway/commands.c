@@ -24,7 +24,8 @@ static bool take_fields(struct session *s, const struct command *cmd,
     return false;
 }
 
-static uint32_t check_subscribe(struct session *s, const struct command_fields *f,
+static uint32_t check_subscribe(struct session *s,
+                                const struct command_fields *f,
                                 struct rules_channel *ch)
 {
     const struct config *cfg = config_of(s);
@@ -34,7 +35,8 @@ static uint32_t check_subscribe(struct session *s, const struct command_fields *
         return ERROR_ALREADY_SUBSCRIBED;
     if (s->client.sub_count >= s->client.shard->hub->options.channel_limit)
         return ERROR_LIMIT_EXCEEDED;
-    uint32_t error = rules_channel(cfg, f->channel, RULES_CONCRETE_OR_PATTERN, ch);
+    uint32_t error =
+        rules_channel(cfg, f->channel, RULES_CONCRETE_OR_PATTERN, ch);
     if (error)
         return error;
     /* No key is configured that could verify a token. */
@@ -49,7 +51,8 @@ static void on_subscribe(struct session *s, const struct command *cmd)
     struct rules_channel ch;
     if (!take_fields(s, cmd, &f))
         return;
-    if (f.channel.n == 0 || (f.delta.n && !str_eq(f.delta, STR_LIT("fossil")))) {
+    if (f.channel.n == 0 ||
+        (f.delta.n && !str_eq(f.delta, STR_LIT("fossil")))) {
         session_close(s, DISCONNECT_BAD_REQUEST);
         return;
     }
@@ -103,13 +106,15 @@ static void on_published(struct publish_op *op)
     if (c && op->result) {
         session_reply_error(session_of(c), p->id, (uint32_t)op->result);
     } else if (c) {
-        encode_empty_reply(session_begin(session_of(c)), p->id, STR_LIT("publish"));
+        encode_empty_reply(session_begin(session_of(c)), p->id,
+                           STR_LIT("publish"));
         session_end(session_of(c));
     }
     free(p);
 }
 
-static uint32_t make_publication(struct session *s, const struct command_fields *f,
+static uint32_t make_publication(struct session *s,
+                                 const struct command_fields *f,
                                  struct msg **out)
 {
     const struct config *cfg = config_of(s);

@@ -44,7 +44,8 @@ static void refuse(struct loop *l, int fd)
         "{\"error\":{\"code\":100,\"message\":\"too many connections on this node\"}}";
     static struct log_limit limit;
     uint64_t missed;
-    ssize_t n = send(fd, answer, sizeof(answer) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+    ssize_t n =
+        send(fd, answer, sizeof(answer) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
     (void)n;
     close(fd);
     l->shard->stats.accept_refused++;
@@ -110,7 +111,8 @@ static socklen_t make_address(const struct config *cfg, uint16_t port,
     if (strchr(text, ':')) {
         v6->sin6_family = AF_INET6;
         v6->sin6_port = htons(port);
-        CHECK(inet_pton(AF_INET6, text, &v6->sin6_addr) == 1); /* config checked */
+        CHECK(inet_pton(AF_INET6, text, &v6->sin6_addr) ==
+              1); /* config checked */
         return sizeof(*v6);
     }
     v4->sin_family = AF_INET;
@@ -147,7 +149,8 @@ static int open_listener(struct loop *l)
     socklen_t len = make_address(l->app->config, l->app->port, &addr);
     if (first && l->app->port && probe_port(sa, len) == -1)
         return -1;
-    int fd = socket(sa->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int fd =
+        socket(sa->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd == -1)
         return -1;
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
@@ -158,8 +161,9 @@ static int open_listener(struct loop *l)
         close(fd);
         return -1;
     }
-    l->app->port = ntohs(sa->sa_family == AF_INET6 ? ((struct sockaddr_in6 *)sa)->sin6_port
-                                                   : ((struct sockaddr_in *)sa)->sin_port);
+    l->app->port =
+        ntohs(sa->sa_family == AF_INET6 ? ((struct sockaddr_in6 *)sa)->sin6_port
+                                        : ((struct sockaddr_in *)sa)->sin_port);
     return fd;
 }
 
@@ -169,9 +173,11 @@ int loop_listen(struct loop *l, char *err, size_t errlen)
     uint16_t wanted = l->app->port;
     l->listen_fd = open_listener(l);
     if (l->listen_fd == -1) {
-        snprintf(err, errlen, "cannot listen on %s:%u: %s (http_server.address, http_server.port)",
-                 cfg->http_server.address[0] ? cfg->http_server.address : "0.0.0.0", wanted,
-                 strerror(errno));
+        snprintf(
+            err, errlen,
+            "cannot listen on %s:%u: %s (http_server.address, http_server.port)",
+            cfg->http_server.address[0] ? cfg->http_server.address : "0.0.0.0",
+            wanted, strerror(errno));
         return ERR_SYSTEM;
     }
     l->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -267,7 +273,8 @@ static void on_cut(struct wheel_timer *t)
 {
     struct stop_letter *stop = container_of(t, struct stop_letter, timer);
     struct loop *l = stop->loop;
-    log_warn("shutdown_cut", "shard=%u clients=%u", l->shard->index, l->shard->client_count);
+    log_warn("shutdown_cut", "shard=%u clients=%u", l->shard->index,
+             l->shard->client_count);
     l->cut = true;
 }
 
@@ -287,7 +294,8 @@ static void on_stop(void *reader, struct letter *self)
     http_drain(l);
     stop->timer.fire = on_cut;
     wheel_start(&s->wheel, &stop->timer,
-                shard_now_ms(s) + (uint64_t)l->app->config->shutdown.timeout_ms);
+                shard_now_ms(s) +
+                    (uint64_t)l->app->config->shutdown.timeout_ms);
 }
 
 void loop_stop(struct loop *l)
@@ -319,8 +327,8 @@ static struct frame *make_ping_ws(void)
     return f;
 }
 
-int loop_init(struct loop *l, struct app *app, const struct ws_app *ws, char *err,
-              size_t errlen)
+int loop_init(struct loop *l, struct app *app, const struct ws_app *ws,
+              char *err, size_t errlen)
 {
     l->app = app;
     l->listen_fd = -1;

@@ -36,20 +36,20 @@ struct loop {
     int reserve_fd; /* owned: given up to refuse a connection politely */
     struct lws_context *lws; /* owned */
     struct lws_vhost *vhost; /* borrowed: of lws */
-    bool lws_poke; /* an lws timer was touched outside lws: wake it */
-    bool stopping; /* SIGTERM: leave when everybody is gone */
-    bool cut;      /* the time for that is over */
+    bool lws_poke;           /* an lws timer was touched outside lws: wake it */
+    bool stopping;           /* SIGTERM: leave when everybody is gone */
+    bool cut;                /* the time for that is over */
     struct stop_letter *stop; /* owned; NULL until loop_stop */
 
     TAILQ_HEAD(, http_conn) http_conns;
     TAILQ_HEAD(, http_conn) http_dirty; /* answers to write at turn's end */
     uint32_t http_count;
 
-    struct session *replying; /* whose message is being handled */
-    struct buf reply;         /* owned: its replies so far */
-    struct buf scratch;       /* owned: short-lived encoding */
-    struct buf strings;       /* owned: unescaped strings of one command */
-    struct frame *ping_ws;    /* shared */
+    struct session *replying;   /* whose message is being handled */
+    struct buf reply;           /* owned: its replies so far */
+    struct buf scratch;         /* owned: short-lived encoding */
+    struct buf strings;         /* owned: unescaped strings of one command */
+    struct frame *ping_ws;      /* shared */
     struct frame *ping_event;   /* shared: {} as an event */
     struct frame *ping_comment; /* shared: an SSE comment */
     uint64_t date_s;
@@ -64,8 +64,8 @@ static inline struct loop *loop_of(const struct shard *s)
 /* Make the loop (l->shard may still be unset); lws contexts are made one
  * after another, before threads. `ws` stands behind WebSockets. 0, or
  * ERR_SYSTEM with a message. */
-int loop_init(struct loop *l, struct app *app, const struct ws_app *ws, char *err,
-              size_t errlen) MUST_USE;
+int loop_init(struct loop *l, struct app *app, const struct ws_app *ws,
+              char *err, size_t errlen) MUST_USE;
 /* Listen on a port with SO_REUSEPORT; 0 means any, the one taken is stored
  * in app->port for the next loops. */
 int loop_listen(struct loop *l, char *err, size_t errlen) MUST_USE;

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/hash.h"
 #include "base/log.h"
 #include "gateway/config.h"
 #include "gateway/server.h"
@@ -12,7 +13,8 @@
 #ifdef WEIR_JEMALLOC
 /* One arena per shard and some: memory of clients that left goes back to the
  * system within seconds, by jemalloc's own thread. */
-const char *malloc_conf = "background_thread:true,dirty_decay_ms:2000,muzzy_decay_ms:0,narenas:4";
+const char *malloc_conf =
+    "background_thread:true,dirty_decay_ms:2000,muzzy_decay_ms:0,narenas:4";
 #endif
 
 static const char usage_text[] =
@@ -54,7 +56,8 @@ struct arguments {
 static int parse_arguments(int argc, char **argv, struct arguments *a)
 {
     int opt;
-    while ((opt = getopt_long(argc, argv, "c:p:vh", long_options, NULL)) != -1) {
+    while ((opt = getopt_long(argc, argv, "c:p:vh", long_options, NULL)) !=
+           -1) {
         switch (opt) {
         case 'c':
             a->file = optarg;
@@ -87,17 +90,20 @@ static int parse_arguments(int argc, char **argv, struct arguments *a)
     }
     if (optind == argc)
         return -1;
-    fprintf(stderr, "weir: unexpected argument \"%s\"\n%s", argv[optind], usage_text);
+    fprintf(stderr, "weir: unexpected argument \"%s\"\n%s", argv[optind],
+            usage_text);
     return 2;
 }
 
 static struct config *load(const struct arguments *a, char *err, size_t errlen)
 {
     struct config *cfg = config_load(a->file, environ, err, errlen);
-    const char *sets[][2] = {
-        {"http_server.port", a->port}, {"nats.url", a->nats}, {"shards", a->shards}};
+    const char *sets[][2] = {{"http_server.port", a->port},
+                             {"nats.url", a->nats},
+                             {"shards", a->shards}};
     for (size_t i = 0; cfg && i < sizeof(sets) / sizeof(sets[0]); i++) {
-        if (sets[i][1] && config_set(cfg, sets[i][0], sets[i][1], err, errlen) < 0) {
+        if (sets[i][1] &&
+            config_set(cfg, sets[i][0], sets[i][1], err, errlen) < 0) {
             config_free(cfg);
             return NULL;
         }
@@ -144,6 +150,7 @@ int main(int argc, char **argv)
         return 0;
     }
     log_set_level((enum log_level)cfg->log.level);
+    hash_seed();
     /* Every thread inherits the mask: only this one takes signals. */
     signal(SIGPIPE, SIG_IGN);
     sigemptyset(&wanted);

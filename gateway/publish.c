@@ -19,8 +19,8 @@ bool publish_tags_valid(struct str tags)
 }
 
 /* 0 or an error; *is_json says whether JSON clients can be given it. */
-static uint32_t check_format(const struct namespace_options *o, const struct publish_request *r,
-                             bool *is_json)
+static uint32_t check_format(const struct namespace_options *o,
+                             const struct publish_request *r, bool *is_json)
 {
     struct json_value v;
     bool binary = o->publication_data_format == DATA_FORMAT_BINARY;

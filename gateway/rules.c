@@ -20,8 +20,8 @@ static bool is_ascii(struct str s)
     return true;
 }
 
-uint32_t rules_channel(const struct config *cfg, struct str name, enum rules_use use,
-                       struct rules_channel *out)
+uint32_t rules_channel(const struct config *cfg, struct str name,
+                       enum rules_use use, struct rules_channel *out)
 {
     if (name.n > (size_t)cfg->channel.max_length)
         return ERROR_BAD_REQUEST;
@@ -35,12 +35,14 @@ uint32_t rules_channel(const struct config *cfg, struct str name, enum rules_use
                    ? 0
                    : ERROR_BAD_REQUEST;
     if (out->options->regex)
-        return regex_matches(out->options->regex, out->name.rest) ? 0 : ERROR_BAD_REQUEST;
+        return regex_matches(out->options->regex, out->name.rest)
+                   ? 0
+                   : ERROR_BAD_REQUEST;
     return is_ascii(name) ? 0 : ERROR_BAD_REQUEST;
 }
 
-uint32_t rules_subscribe(const struct config *cfg, const struct rules_channel *ch,
-                         struct str user)
+uint32_t rules_subscribe(const struct config *cfg,
+                         const struct rules_channel *ch, struct str user)
 {
     const struct namespace_options *o = ch->options;
     if (cfg->client.insecure)
@@ -48,7 +50,8 @@ uint32_t rules_subscribe(const struct config *cfg, const struct rules_channel *c
     /* A private channel needs a token, and there are none yet. */
     if (ch->name.full.p[0] == '$')
         return ERROR_PERMISSION_DENIED;
-    if (o->allow_subscribe_for_client && (user.n || o->allow_subscribe_for_anonymous))
+    if (o->allow_subscribe_for_client &&
+        (user.n || o->allow_subscribe_for_anonymous))
         return 0;
     return ERROR_PERMISSION_DENIED;
 }
@@ -68,5 +71,6 @@ uint32_t rules_publish(const struct config *cfg, const struct rules_channel *ch,
 
 bool rules_anonymous(const struct config *cfg)
 {
-    return cfg->client.insecure || cfg->client.allow_anonymous_connect_without_token;
+    return cfg->client.insecure ||
+           cfg->client.allow_anonymous_connect_without_token;
 }

@@ -15,18 +15,18 @@ struct rules_channel {
 };
 
 enum rules_use {
-    RULES_CONCRETE,          /* publish: a pattern is refused */
+    RULES_CONCRETE,            /* publish: a pattern is refused */
     RULES_CONCRETE_OR_PATTERN, /* subscribe */
 };
 
 /* 0, or the protocol's error: 107 (grammar, length, regex, a pattern where
  * none may be), 102 (no such namespace). */
-uint32_t rules_channel(const struct config *cfg, struct str name, enum rules_use use,
-                       struct rules_channel *out);
+uint32_t rules_channel(const struct config *cfg, struct str name,
+                       enum rules_use use, struct rules_channel *out);
 
 /* Whether a client of this user ("" is anonymous) may subscribe: 0 or 103. */
-uint32_t rules_subscribe(const struct config *cfg, const struct rules_channel *ch,
-                         struct str user);
+uint32_t rules_subscribe(const struct config *cfg,
+                         const struct rules_channel *ch, struct str user);
 /* The same for publishing; `subscribed`: it has a live subscription there. */
 uint32_t rules_publish(const struct config *cfg, const struct rules_channel *ch,
                        struct str user, bool subscribed);

@@ -52,13 +52,15 @@ static void name_node(struct app *app)
     app->node_id[RAND_UUID_LEN] = '\0';
     gethostname(host, sizeof(host) - 1);
     if (app->config->node.name[0])
-        snprintf(app->node_name, sizeof(app->node_name), "%s", app->config->node.name);
+        snprintf(app->node_name, sizeof(app->node_name), "%s",
+                 app->config->node.name);
     else
-        snprintf(app->node_name, sizeof(app->node_name), "%s_%u", host, app->port);
+        snprintf(app->node_name, sizeof(app->node_name), "%s_%u", host,
+                 app->port);
 }
 
-static int make_loops(struct app *app, unsigned count, const struct ws_app *ws, char *err,
-                      size_t errlen)
+static int make_loops(struct app *app, unsigned count, const struct ws_app *ws,
+                      char *err, size_t errlen)
 {
     const struct config *cfg = app->config;
     struct hub_options o = {
@@ -83,7 +85,8 @@ static int make_loops(struct app *app, unsigned count, const struct ws_app *ws, 
     return rc;
 }
 
-static int start_parts(struct app *app, const struct ws_app *ws, char *err, size_t errlen)
+static int start_parts(struct app *app, const struct ws_app *ws, char *err,
+                       size_t errlen)
 {
     const struct config *cfg = app->config;
     unsigned count = cfg->shards ? (unsigned)cfg->shards : usable_cpus();
@@ -99,8 +102,8 @@ static int start_parts(struct app *app, const struct ws_app *ws, char *err, size
     return rc;
 }
 
-int server_start(struct config *cfg, const struct ws_app *ws, struct app **out, char *err,
-                 size_t errlen)
+int server_start(struct config *cfg, const struct ws_app *ws, struct app **out,
+                 char *err, size_t errlen)
 {
     struct app *app = mem_zalloc(sizeof(*app));
     app->config = cfg;
@@ -114,9 +117,11 @@ int server_start(struct config *cfg, const struct ws_app *ws, struct app **out, 
     name_node(app);
     for (unsigned i = 0; i < app->hub.count; i++)
         loop_start(app->loops[i]);
-    log_info("listen", "address=%s port=%u shards=%u connections_max=%d broker=%s node=%s",
-             log_quote(str_of(cfg->http_server.address)), app->port, app->hub.count,
-             app->connection_limit, app->nats ? "nats" : "memory", app->node_id);
+    log_info(
+        "listen",
+        "address=%s port=%u shards=%u connections_max=%d broker=%s node=%s",
+        log_quote(str_of(cfg->http_server.address)), app->port, app->hub.count,
+        app->connection_limit, app->nats ? "nats" : "memory", app->node_id);
     *out = app;
     return 0;
 }

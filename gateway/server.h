@@ -7,15 +7,15 @@
 #ifndef WEIR_GATEWAY_SERVER_H
 #define WEIR_GATEWAY_SERVER_H
 
-#include "gateway/app.h"
 #include "base/err.h"
+#include "gateway/app.h"
 
 struct ws_app;
 
 /* Start a node; takes cfg. 0 and *out, or an error with a message in err
  * (cfg is freed). */
-int server_start(struct config *cfg, const struct ws_app *ws, struct app **out, char *err,
-                 size_t errlen) MUST_USE;
+int server_start(struct config *cfg, const struct ws_app *ws, struct app **out,
+                 char *err, size_t errlen) MUST_USE;
 /* Say goodbye to everybody and wait until all threads are done. */
 void server_stop(struct app *app);
 

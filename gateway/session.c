@@ -87,17 +87,20 @@ void session_close(struct session *s, uint32_t code)
 
 void session_close_reason(struct session *s, uint32_t code, struct str reason)
 {
-    size_t n = reason.n < sizeof(s->reason) - 1 ? reason.n : sizeof(s->reason) - 1;
+    size_t n =
+        reason.n < sizeof(s->reason) - 1 ? reason.n : sizeof(s->reason) - 1;
     memcpy(s->reason, reason.p, n);
     flush_replies(s);
-    client_close(&s->client, code, n ? str_n(s->reason, n) : disconnect_reason(code));
+    client_close(&s->client, code,
+                 n ? str_n(s->reason, n) : disconnect_reason(code));
 }
 
 /* --- time -------------------------------------------------------------- */
 
 static int64_t ping_interval_ms(const struct session *s)
 {
-    return s->plain ? config_of(s)->sse.ping_interval_ms : config_of(s)->client.ping_interval_ms;
+    return s->plain ? config_of(s)->sse.ping_interval_ms
+                    : config_of(s)->client.ping_interval_ms;
 }
 
 static bool wants_pong(const struct session *s)
@@ -110,7 +113,8 @@ static struct frame *ping_frame(const struct session *s)
 {
     if (s->plain)
         return s->loop->ping_comment;
-    return s->client.encoding == ENCODING_WS_JSON ? s->loop->ping_ws : s->loop->ping_event;
+    return s->client.encoding == ENCODING_WS_JSON ? s->loop->ping_ws
+                                                  : s->loop->ping_event;
 }
 
 static void send_ping(struct session *s)
@@ -119,8 +123,9 @@ static void send_ping(struct session *s)
     client_push(&s->client, ping_frame(s));
     s->pinged_ms = now_ms(s);
     s->awaiting_pong = wants_pong(s);
-    uint64_t wait =
-        s->awaiting_pong ? (uint64_t)config_of(s)->client.pong_timeout_ms : interval;
+    uint64_t wait = s->awaiting_pong
+                        ? (uint64_t)config_of(s)->client.pong_timeout_ms
+                        : interval;
     arm(s, s->pinged_ms + wait);
 }
 
@@ -133,7 +138,8 @@ static void start_pings(struct session *s)
         wheel_stop(&s->client.shard->wheel, &s->timer);
         return;
     }
-    uint64_t first = interval / 2 + rand_below(&s->client.shard->rand, interval / 2 + 1);
+    uint64_t first =
+        interval / 2 + rand_below(&s->client.shard->rand, interval / 2 + 1);
     arm(s, now_ms(s) + first);
 }
 
@@ -232,14 +238,18 @@ static bool subscribe_at_connect(struct session *s, struct str raw_channel)
     struct buf text = BUF_INIT;
     struct str channel;
     bool fine = true;
-    if (json_text((struct json_value){JSON_STRING, raw_channel}, &text, &channel) < 0)
+    if (json_text((struct json_value){JSON_STRING, raw_channel}, &text,
+                  &channel) < 0)
         return true;
-    uint32_t error = rules_channel(config_of(s), channel, RULES_CONCRETE_OR_PATTERN, &ch);
+    uint32_t error =
+        rules_channel(config_of(s), channel, RULES_CONCRETE_OR_PATTERN, &ch);
     if (error == ERROR_UNKNOWN_CHANNEL) {
         session_close(s, DISCONNECT_BAD_REQUEST);
         fine = false;
-    } else if (!error && !rules_subscribe(config_of(s), &ch, client_user(&s->client))) {
-        struct subscribe_options o = {.is_pattern = ch.name.is_pattern, .server_side = true};
+    } else if (!error &&
+               !rules_subscribe(config_of(s), &ch, client_user(&s->client))) {
+        struct subscribe_options o = {.is_pattern = ch.name.is_pattern,
+                                      .server_side = true};
         s->asking++;
         int rc = hub_subscribe(&s->client, channel, &o);
         if (rc < 0)
@@ -260,7 +270,8 @@ static void connect_subs(struct session *s, struct json_value subs)
     s->asking++; /* Ourselves: nothing is finished before the loop is. */
     if (subs.type == JSON_OBJECT) {
         struct json_iter it = json_iter(subs);
-        while (json_next_member(&it, &key, &value) && subscribe_at_connect(s, key))
+        while (json_next_member(&it, &key, &value) &&
+               subscribe_at_connect(s, key))
             ;
     }
     s->asking--;
@@ -351,8 +362,8 @@ static void note_connect_sub(struct session *s, struct sub *sub)
 
 /* The server changed a subscription: a push, or on plain streams an event of
  * that name, so that `data` of ordinary events stays the publication's. */
-static void push_about(struct session *s, const struct sub *sub, struct str what,
-                       struct str body)
+static void push_about(struct session *s, const struct sub *sub,
+                       struct str what, struct str body)
 {
     if (s->plain) {
         struct buf event = BUF_INIT;
@@ -363,7 +374,8 @@ static void push_about(struct session *s, const struct sub *sub, struct str what
         buf_free(&event);
         return;
     }
-    encode_push(session_begin(s), !s->ops->bidirectional, topic_name(sub->topic), what, body);
+    encode_push(session_begin(s), !s->ops->bidirectional,
+                topic_name(sub->topic), what, body);
     session_end(s);
 }
 
@@ -387,7 +399,8 @@ static void on_subscribed(struct client *c, struct sub *sub, uint32_t error)
     } else if (!sub->server_side && error) {
         session_reply_error(s, sub->request_id, error);
     } else if (!sub->server_side) {
-        encode_empty_reply(session_begin(s), sub->request_id, STR_LIT("subscribe"));
+        encode_empty_reply(session_begin(s), sub->request_id,
+                           STR_LIT("subscribe"));
         session_end(s);
     }
     if (s->asking == 0)
@@ -402,10 +415,12 @@ static const struct session_events events = {
 uint32_t session_server_subscribe(struct session *s, struct str channel)
 {
     struct rules_channel ch;
-    uint32_t error = rules_channel(config_of(s), channel, RULES_CONCRETE_OR_PATTERN, &ch);
+    uint32_t error =
+        rules_channel(config_of(s), channel, RULES_CONCRETE_OR_PATTERN, &ch);
     if (error)
         return error;
-    struct subscribe_options o = {.is_pattern = ch.name.is_pattern, .server_side = true};
+    struct subscribe_options o = {.is_pattern = ch.name.is_pattern,
+                                  .server_side = true};
     s->asking++;
     int rc = hub_subscribe(&s->client, channel, &o);
     if (rc < 0)
@@ -421,11 +436,13 @@ void session_server_unsubscribe(struct session *s, struct sub *sub)
     bool asking = sub->state == SUB_ASKING;
     /* A command that still waits for its answer gets one first. */
     if (asking && !sub->server_side) {
-        encode_empty_reply(session_begin(s), sub->request_id, STR_LIT("subscribe"));
+        encode_empty_reply(session_begin(s), sub->request_id,
+                           STR_LIT("subscribe"));
         session_end(s);
     }
     if (!asking || !sub->server_side) {
-        encode_code_reason(&body, UNSUBSCRIBE_SERVER, STR_LIT("server unsubscribe"));
+        encode_code_reason(&body, UNSUBSCRIBE_SERVER,
+                           STR_LIT("server unsubscribe"));
         push_about(s, sub, STR_LIT("unsubscribe"), buf_view(&body));
         buf_free(&body);
     }
@@ -570,8 +587,8 @@ static void resume_later(struct session *s)
 
 /* --- life -------------------------------------------------------------- */
 
-void session_open(struct session *s, struct loop *l, const struct session_ops *ops,
-                  enum encoding encoding)
+void session_open(struct session *s, struct loop *l,
+                  const struct session_ops *ops, enum encoding encoding)
 {
     s->loop = l;
     s->ops = ops;

@@ -50,9 +50,9 @@ struct session {
     uint8_t state; /* enum session_state */
     bool awaiting_pong;
     bool paused;
-    bool plain;      /* /sse: no centrifuge pushes, heartbeats are comments */
+    bool plain; /* /sse: no centrifuge pushes, heartbeats are comments */
     uint32_t connect_id;
-    uint32_t asking;   /* subscriptions not answered yet */
+    uint32_t asking; /* subscriptions not answered yet */
     uint64_t pinged_ms;
     struct buf held;         /* owned: commands that must wait */
     struct buf connect_subs; /* owned: members of the connect result's subs */
@@ -60,8 +60,8 @@ struct session {
 };
 
 /* Begin: NEW, the stale timer runs. `s` is zeroed. */
-void session_open(struct session *s, struct loop *l, const struct session_ops *ops,
-                  enum encoding encoding);
+void session_open(struct session *s, struct loop *l,
+                  const struct session_ops *ops, enum encoding encoding);
 /* A whole message from the client. */
 void session_message(struct session *s, struct str text);
 /* The socket is gone; the transport buries the session afterwards. */

@@ -21,9 +21,9 @@ struct shard;
  * in whatever knows the client), answered on that shard. */
 struct publish_op {
     struct letter letter;
-    struct shard *origin;  /* borrowed */
-    struct msg *msg;       /* owned until done() */
-    int result;            /* 0, or the protocol's error code (100, 107) */
+    struct shard *origin; /* borrowed */
+    struct msg *msg;      /* owned until done() */
+    int result;           /* 0, or the protocol's error code (100, 107) */
     /* On the origin's thread; takes the op. */
     void (*done)(struct publish_op *op);
 };
@@ -31,7 +31,7 @@ struct publish_op {
 /* A channel's feed from the bus, asked for by its home shard. */
 struct feed_op {
     struct letter letter;
-    struct shard *home;    /* borrowed */
+    struct shard *home; /* borrowed */
     bool is_pattern;
     uint32_t channel_len;
     /* On the home's thread, when publications on the channel arrive (or the

@@ -30,7 +30,8 @@ static uint32_t take_slot(struct shard *s)
 }
 
 void client_open(struct client *c, struct shard *s, enum encoding encoding,
-                 const struct transport *transport, const struct session_events *events)
+                 const struct transport *transport,
+                 const struct session_events *events)
 {
     c->transport = transport;
     c->events = events;
@@ -127,7 +128,8 @@ static void make_room(struct client *c)
     if (c->queue_head + c->queue_count < c->queue_cap)
         return;
     if (c->queue_head) {
-        memmove(c->queue, c->queue + c->queue_head, c->queue_count * sizeof(*c->queue));
+        memmove(c->queue, c->queue + c->queue_head,
+                c->queue_count * sizeof(*c->queue));
         c->queue_head = 0;
         if (c->queue_count <= c->queue_cap / 2)
             return;
@@ -278,9 +280,11 @@ static void forget_gathered(struct shard *s)
 
 /* Clients that follow the same channels have the same backlog: the run of
  * bytes made for one serves the next. */
-static const char *gather(struct shard *s, struct frame *const *frames, uint32_t n)
+static const char *gather(struct shard *s, struct frame *const *frames,
+                          uint32_t n)
 {
-    if (n == s->gathered_count && memcmp(frames, s->gathered, n * sizeof(*frames)) == 0)
+    if (n == s->gathered_count &&
+        memcmp(frames, s->gathered, n * sizeof(*frames)) == 0)
         return s->gather.p;
     forget_gathered(s);
     buf_clear(&s->gather);
@@ -333,7 +337,8 @@ static void write_batch(struct client *c)
 
 static void write_queued(struct client *c)
 {
-    while (c->queue_count && !c->choked && !c->closed && !(c->corked && !c->closing))
+    while (c->queue_count && !c->choked && !c->closed &&
+           !(c->corked && !c->closing))
         write_batch(c);
 }
 
@@ -357,8 +362,7 @@ struct sub *client_find_sub(struct client *c, struct str channel)
 {
     uint32_t hash = msg_channel_hash(channel);
     struct sub *s;
-    TAILQ_FOREACH(s, &c->subs, link)
-    {
+    TAILQ_FOREACH(s, &c->subs, link) {
         if (s->topic->hash == hash && str_eq(topic_name(s->topic), channel))
             return s;
     }

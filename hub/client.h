@@ -42,13 +42,13 @@ struct grave {
 /* What client_push touches comes first: one cache line a subscriber. */
 struct client {
     struct shard *shard; /* borrowed */
-    uint8_t encoding;                    /* enum encoding */
-    bool choked;  /* the transport holds bytes the kernel did not take */
-    bool dirty;   /* linked in shard.dirty */
-    bool closing; /* say goodbye once the queue is out */
-    bool closed;  /* goodbye said: nothing is queued or written any more */
-    bool corked;  /* queue but do not write: something must go first */
-    bool several; /* a publication may match several of its subscriptions but
+    uint8_t encoding;    /* enum encoding */
+    bool choked;         /* the transport holds bytes the kernel did not take */
+    bool dirty;          /* linked in shard.dirty */
+    bool closing;        /* say goodbye once the queue is out */
+    bool closed;    /* goodbye said: nothing is queued or written any more */
+    bool corked;    /* queue but do not write: something must go first */
+    bool several;   /* a publication may match several of its subscriptions but
                    * must come once (SSE) */
     bool connected; /* counted as a client; found by user */
     uint32_t queue_head;
@@ -73,7 +73,8 @@ struct client {
 
 /* Give a zeroed client its place on a shard. */
 void client_open(struct client *c, struct shard *s, enum encoding encoding,
-                 const struct transport *transport, const struct session_events *events);
+                 const struct transport *transport,
+                 const struct session_events *events);
 /* Connect is done: count it and index it by user ("" is anonymous). */
 void client_identify(struct client *c, struct str user);
 struct str client_user(const struct client *c);

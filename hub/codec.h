@@ -13,18 +13,18 @@
 #include "hub/msg.h"
 
 enum encoding {
-    ENCODING_WS_JSON,  /* centrifuge pushes in WebSocket text frames */
-    ENCODING_UNI_SSE,  /* centrifuge pushes as events */
-    ENCODING_SSE,      /* {"channel":…,"data":…} as events */
-    ENCODING_SSE_RAW,  /* the bare payload as events */
+    ENCODING_WS_JSON, /* centrifuge pushes in WebSocket text frames */
+    ENCODING_UNI_SSE, /* centrifuge pushes as events */
+    ENCODING_SSE,     /* {"channel":…,"data":…} as events */
+    ENCODING_SSE_RAW, /* the bare payload as events */
     ENCODING_COUNT,
 };
 
 struct codec {
     /* Append `count` publications for subscribers of `topic` (the pattern's
      * name when is_pattern) as one run of bytes. All msgs are JSON. */
-    void (*encode)(struct buf *to, enum encoding encoding, struct str topic, bool is_pattern,
-                   struct msg *const *msgs, size_t count);
+    void (*encode)(struct buf *to, enum encoding encoding, struct str topic,
+                   bool is_pattern, struct msg *const *msgs, size_t count);
 };
 
 #endif

@@ -134,7 +134,8 @@ static void start_pass(struct topic *t)
 {
     uint32_t n = count_batch(t);
     struct topic_pending *from = t->pending + t->pending_head;
-    struct pass *p = mem_zalloc(sizeof(*p) + n * (sizeof(struct msg *) + sizeof(uint64_t)));
+    struct pass *p =
+        mem_zalloc(sizeof(*p) + n * (sizeof(struct msg *) + sizeof(uint64_t)));
     p->seqs = (uint64_t *)(p->msgs + n);
     p->count = n;
     for (uint32_t i = 0; i < n; i++) {
@@ -172,11 +173,13 @@ static void end_pass(struct topic *t)
     t->limit = 0;
 }
 
-static struct frame *encode(struct shard *s, const struct topic *t, enum encoding e,
-                            struct msg *const *msgs, uint32_t count)
+static struct frame *encode(struct shard *s, const struct topic *t,
+                            enum encoding e, struct msg *const *msgs,
+                            uint32_t count)
 {
     buf_clear(&s->encode);
-    s->hub->options.codec->encode(&s->encode, e, topic_name(t), t->is_pattern, msgs, count);
+    s->hub->options.codec->encode(&s->encode, e, topic_name(t), t->is_pattern,
+                                  msgs, count);
     struct frame *f = frame_new(buf_view(&s->encode));
     f->publications = count;
     f->born_ns = msgs[0]->born_ns;
@@ -193,14 +196,14 @@ static bool is_reached_by(const struct topic *t, const struct msg *m)
 /* Which of a client's subscriptions brings it this channel: the one that went
  * live first, so that a newer one changes nothing for what is under way. (If
  * the first one goes, what is under way may come twice.) */
-static bool is_designated(const struct client *c, const struct topic *t, const struct msg *m)
+static bool is_designated(const struct client *c, const struct topic *t,
+                          const struct msg *m)
 {
     const struct sub *by = NULL;
     const struct sub *s;
     if (!c->several || c->sub_count == 1)
         return true;
-    TAILQ_FOREACH(s, &c->subs, link)
-    {
+    TAILQ_FOREACH(s, &c->subs, link) {
         if (s->state != SUB_LIVE || (by && by->from <= s->from))
             continue;
         if (is_reached_by(s->topic, m))
@@ -209,11 +212,13 @@ static bool is_designated(const struct client *c, const struct topic *t, const s
     return by && by->topic == t;
 }
 
-static void push_each(struct shard *s, struct topic *t, struct client *c, uint32_t first)
+static void push_each(struct shard *s, struct topic *t, struct client *c,
+                      uint32_t first)
 {
     struct pass *p = t->pass;
     if (!p->singles)
-        p->singles = mem_zalloc(p->count * ENCODING_COUNT * sizeof(struct frame *));
+        p->singles =
+            mem_zalloc(p->count * ENCODING_COUNT * sizeof(struct frame *));
     for (uint32_t i = first; i < p->count; i++) {
         if (!is_designated(c, t, p->msgs[i]))
             continue;
@@ -244,7 +249,8 @@ static uint32_t first_for(const struct topic *t, const struct topic_slot *slot)
     return i;
 }
 
-static void serve(struct shard *s, struct topic *t, const struct topic_slot *slot)
+static void serve(struct shard *s, struct topic *t,
+                  const struct topic_slot *slot)
 {
     struct pass *p = t->pass;
     struct client *c = slot->client;
@@ -335,7 +341,8 @@ static struct sub *find_asking(struct client *c, const struct ask *a)
 
 void fanout_answer(struct shard *s, struct ask *a)
 {
-    struct topic *t = topic_find(&s->topics, str_n(a->channel, a->len), a->hash, a->is_pattern);
+    struct topic *t = topic_find(&s->topics, str_n(a->channel, a->len), a->hash,
+                                 a->is_pattern);
     CHECK(t && t->asking);
     struct client *c = client_find(s, a->client);
     struct sub *sub = c ? find_asking(c, a) : NULL;

@@ -14,9 +14,9 @@ struct pattern_interest {
 };
 
 struct home_channel {
-    UT_hash_handle hh; /* linked: home.channels */
-    uint64_t shards;   /* bit set: who has subscribers (or asks) */
-    struct ask_list asks; /* linked: waiting for feed and acknowledgements */
+    UT_hash_handle hh;     /* linked: home.channels */
+    uint64_t shards;       /* bit set: who has subscribers (or asks) */
+    struct ask_list asks;  /* linked: waiting for feed and acknowledgements */
     uint32_t acks_missing; /* pattern: shards that have not confirmed */
     bool fed;              /* the bus brings the channel (true in-process) */
     bool is_pattern;
@@ -40,8 +40,7 @@ void home_fini(struct home *h)
 {
     struct home_channel *e;
     struct home_channel *tmp;
-    HASH_ITER(hh, h->channels, e, tmp)
-    {
+    HASH_ITER(hh, h->channels, e, tmp) {
         HASH_DEL(h->channels, e);
         while (!STAILQ_EMPTY(&e->asks)) {
             struct ask *a = STAILQ_FIRST(&e->asks);
@@ -73,7 +72,8 @@ static uint64_t bit(const struct shard *s)
 
 /* Patterns and exact channels cannot have the same name, so one table holds
  * both. */
-static struct home_channel *find(struct shard *s, struct str name, uint32_t hash)
+static struct home_channel *find(struct shard *s, struct str name,
+                                 uint32_t hash)
 {
     struct home_channel *e = NULL;
     HASH_FIND_BYHASHVALUE(hh, s->home.channels, name.p, name.n, hash, e);
@@ -125,7 +125,8 @@ static void note_pattern(struct home *h, const struct pattern_letter *l)
 static void on_pattern_ack(void *reader, struct letter *self)
 {
     struct shard *home = reader;
-    struct pattern_letter *l = container_of(self, struct pattern_letter, letter);
+    struct pattern_letter *l =
+        container_of(self, struct pattern_letter, letter);
     struct home_channel *e = find(home, str_n(l->name, l->len), l->hash);
     if (e && e->acks_missing && --e->acks_missing == 0)
         try_answer(home, e);
@@ -135,7 +136,8 @@ static void on_pattern_ack(void *reader, struct letter *self)
 static void on_pattern(void *reader, struct letter *self)
 {
     struct shard *s = reader;
-    struct pattern_letter *l = container_of(self, struct pattern_letter, letter);
+    struct pattern_letter *l =
+        container_of(self, struct pattern_letter, letter);
     note_pattern(&s->home, l);
     if (!l->home) {
         free(l);
@@ -146,7 +148,8 @@ static void on_pattern(void *reader, struct letter *self)
     shard_send(s, home, &l->letter);
 }
 
-static void tell_pattern(struct shard *home, struct home_channel *e, uint64_t who, bool add)
+static void tell_pattern(struct shard *home, struct home_channel *e,
+                         uint64_t who, bool add)
 {
     struct hub *hub = home->hub;
     if (add)
@@ -201,7 +204,8 @@ static struct home_channel *get(struct shard *home, const struct ask *a)
     e->len = a->len;
     e->is_pattern = a->is_pattern;
     STAILQ_INIT(&e->asks);
-    HASH_ADD_KEYPTR_BYHASHVALUE(hh, home->home.channels, e->name, e->len, a->hash, e);
+    HASH_ADD_KEYPTR_BYHASHVALUE(hh, home->home.channels, e->name, e->len,
+                                a->hash, e);
     acquire_feed(home, e);
     return e;
 }
@@ -270,7 +274,8 @@ static void on_leave(void *reader, struct letter *self)
     free(l);
 }
 
-void home_leave(struct shard *from, struct str channel, uint32_t hash, bool is_pattern)
+void home_leave(struct shard *from, struct str channel, uint32_t hash,
+                bool is_pattern)
 {
     (void)is_pattern;
     struct leave_letter *l = mem_alloc(sizeof(*l) + channel.n);
@@ -287,7 +292,8 @@ struct pub_letter {
     struct msg *msg; /* owned reference */
 };
 
-static struct pub_letter *pub_letter(struct msg *m, void (*run)(void *, struct letter *))
+static struct pub_letter *pub_letter(struct msg *m,
+                                     void (*run)(void *, struct letter *))
 {
     struct pub_letter *l = mem_alloc(sizeof(*l));
     l->letter.run = run;
@@ -311,7 +317,8 @@ static void add_shards(void *arg, void *value)
 
 static uint64_t interested(const struct shard *home, const struct msg *m)
 {
-    const struct home_channel *e = find((struct shard *)home, msg_channel(m), m->channel_hash);
+    const struct home_channel *e =
+        find((struct shard *)home, msg_channel(m), m->channel_hash);
     uint64_t shards = e ? e->shards : 0;
     if (home->home.patterns.pattern_count)
         trie_match(&home->home.patterns, msg_channel(m), add_shards, &shards);
@@ -333,7 +340,8 @@ void home_publish(struct shard *home, struct msg *m)
         if (to == home)
             fanout_deliver(home, m);
         else
-            mailbox_post(&to->mailbox, &pub_letter(msg_ref(m), on_deliver)->letter);
+            mailbox_post(&to->mailbox,
+                         &pub_letter(msg_ref(m), on_deliver)->letter);
     }
     msg_unref(m);
 }
@@ -362,7 +370,8 @@ void home_send(struct shard *from, struct msg *m)
     struct shard *home = home_of(from->hub, m->channel_hash);
     /* A publication answered on another shard may still be a letter in our
      * mailbox: one that was published after that answer must not pass it. */
-    bool at_once = home == from && (from->hub->count == 1 || mailbox_depth(&home->mailbox) == 0);
+    bool at_once = home == from && (from->hub->count == 1 ||
+                                    mailbox_depth(&home->mailbox) == 0);
     if (at_once)
         home_publish(home, m);
     else

@@ -29,7 +29,8 @@ struct pattern_interest;
 
 struct home {
     struct home_channel *channels; /* hash: exact channels and patterns */
-    struct trie patterns;          /* values: struct pattern_interest, all of the node's */
+    struct trie
+        patterns; /* values: struct pattern_interest, all of the node's */
 };
 
 /* A subscription's question to the home shard, and its answer. */
@@ -55,7 +56,8 @@ void home_fini(struct home *h);
  * fanout_answer on `from`. Takes the ask. */
 void home_ask(struct shard *from, struct ask *a);
 /* From a shard whose last subscriber of the topic left. */
-void home_leave(struct shard *from, struct str channel, uint32_t hash, bool is_pattern);
+void home_leave(struct shard *from, struct str channel, uint32_t hash,
+                bool is_pattern);
 
 /* On the home shard: a publication entered this node. Takes a reference. */
 void home_publish(struct shard *home, struct msg *m);

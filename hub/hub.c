@@ -5,8 +5,8 @@
 #include "base/mem.h"
 #include "hub/fanout.h"
 
-void hub_init(struct hub *hub, const struct hub_options *options, void (*wake)(void *),
-              void *const *args)
+void hub_init(struct hub *hub, const struct hub_options *options,
+              void (*wake)(void *), void *const *args)
 {
     CHECK(options->shards >= 1 && options->shards <= HOME_MAX_SHARDS);
     *hub = (struct hub){.options = *options, .count = options->shards};
@@ -57,7 +57,8 @@ static struct ask *make_ask(const struct client *c, const struct sub *s)
     return a;
 }
 
-int hub_subscribe(struct client *c, struct str channel, const struct subscribe_options *o)
+int hub_subscribe(struct client *c, struct str channel,
+                  const struct subscribe_options *o)
 {
     struct shard *s = c->shard;
     if (client_find_sub(c, channel))
@@ -113,7 +114,8 @@ static void on_survey_answer(void *reader, struct letter *self)
     free(l);
     if (--run->missing)
         return;
-    run->survey.done(reader, run->survey.question, run->parts, run->from->hub->count);
+    run->survey.done(reader, run->survey.question, run->parts,
+                     run->from->hub->count);
     free(run->parts);
     free(run);
 }

@@ -11,11 +11,11 @@
 #include "hub/shard.h"
 
 struct hub_options {
-    unsigned shards;         /* 1..HOME_MAX_SHARDS */
-    int64_t inflight_bytes;  /* msg budget of the node */
-    uint32_t slice;          /* subscribers served in one go */
-    uint32_t queue_max_bytes; /* of one client */
-    uint32_t channel_limit;   /* subscriptions of one client */
+    unsigned shards;           /* 1..HOME_MAX_SHARDS */
+    int64_t inflight_bytes;    /* msg budget of the node */
+    uint32_t slice;            /* subscribers served in one go */
+    uint32_t queue_max_bytes;  /* of one client */
+    uint32_t channel_limit;    /* subscriptions of one client */
     const struct codec *codec; /* borrowed: constant */
 };
 
@@ -54,7 +54,8 @@ void hub_unsubscribe(struct client *c, struct sub *s);
  * `from` with parts[hub->count] and frees what it got. */
 struct survey {
     void *(*visit)(struct shard *s, void *question);
-    void (*done)(struct shard *from, void *question, void **parts, unsigned count);
+    void (*done)(struct shard *from, void *question, void **parts,
+                 unsigned count);
     void *question; /* read-only while the survey runs; done takes it */
 };
 void hub_survey(struct shard *from, const struct survey *survey);

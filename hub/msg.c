@@ -2,25 +2,25 @@
 
 #include <stdlib.h>
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
+#include "base/hash.h"
 #include "base/mem.h"
 
 uint32_t msg_channel_hash(struct str channel)
 {
-    return (uint32_t)XXH3_64bits(channel.p, channel.n);
+    return (uint32_t)hash_bytes(channel.p, channel.n);
 }
 
 static size_t size_of(const struct msg *m)
 {
-    return sizeof(*m) + m->channel_len + m->data_len + m->tags_len + m->info_len;
+    return sizeof(*m) + m->channel_len + m->data_len + m->tags_len +
+           m->info_len;
 }
 
 static bool admit(struct msg_budget *b, int64_t n)
 {
     /* Relaxed: the budget is a sum, it orders nothing. */
-    int64_t used = atomic_fetch_add_explicit(&b->used_bytes, n, memory_order_relaxed);
+    int64_t used =
+        atomic_fetch_add_explicit(&b->used_bytes, n, memory_order_relaxed);
     if (used + n <= b->max_bytes)
         return true;
     atomic_fetch_sub_explicit(&b->used_bytes, n, memory_order_relaxed);
@@ -37,8 +37,8 @@ static char *append(char *to, struct str s)
 
 struct msg *msg_new(struct msg_budget *b, const struct msg_parts *parts)
 {
-    size_t n = sizeof(struct msg) + parts->channel.n + parts->data.n + parts->tags.n +
-               parts->info.n;
+    size_t n = sizeof(struct msg) + parts->channel.n + parts->data.n +
+               parts->tags.n + parts->info.n;
     if (!admit(b, (int64_t)n))
         return NULL;
     struct msg *m = mem_alloc(n);

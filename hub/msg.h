@@ -29,7 +29,7 @@ struct msg_budget {
 struct msg {
     _Atomic uint32_t refs;
     uint32_t channel_hash;
-    uint64_t born_ns; /* clock_now_ns when it entered this node */
+    uint64_t born_ns;          /* clock_now_ns when it entered this node */
     struct msg_budget *budget; /* borrowed: outlives every msg */
     uint32_t channel_len;
     uint32_t data_len;
@@ -52,7 +52,8 @@ struct msg_parts {
 
 /* One reference, owned by the caller; NULL when the budget is used up
  * (counted in budget->refused). */
-struct msg *msg_new(struct msg_budget *b, const struct msg_parts *parts) MUST_USE;
+struct msg *msg_new(struct msg_budget *b, const struct msg_parts *parts)
+    MUST_USE;
 void msg_unref(struct msg *m);
 
 static inline struct msg *msg_ref(struct msg *m)
@@ -79,7 +80,8 @@ static inline struct str msg_tags(const struct msg *m)
 
 static inline struct str msg_info(const struct msg *m)
 {
-    return str_n(m->bytes + m->channel_len + m->data_len + m->tags_len, m->info_len);
+    return str_n(m->bytes + m->channel_len + m->data_len + m->tags_len,
+                 m->info_len);
 }
 
 /* The hash that names a channel's home shard and its place in every index. */

@@ -7,7 +7,8 @@
 #include "hub/fanout.h"
 #include "hub/hub.h"
 
-struct shard *shard_new(struct hub *hub, unsigned index, void (*wake)(void *), void *arg)
+struct shard *shard_new(struct hub *hub, unsigned index, void (*wake)(void *),
+                        void *arg)
 {
     struct shard *s = mem_zalloc(sizeof(*s));
     uint64_t seed;
@@ -138,8 +139,8 @@ struct user *shard_find_user(struct shard *s, struct str name)
     return u;
 }
 
-static void check_client(const struct shard *s, const struct client *c, size_t *subs,
-                         size_t *bytes)
+static void check_client(const struct shard *s, const struct client *c,
+                         size_t *subs, size_t *bytes)
 {
     size_t queued = 0;
     uint32_t n = 0;
@@ -148,8 +149,7 @@ static void check_client(const struct shard *s, const struct client *c, size_t *
         queued += c->queue[c->queue_head + i]->len;
     CHECK(queued == c->queued_bytes && c->shard == s);
     CHECK(c->queue_head + c->queue_count <= c->queue_cap);
-    TAILQ_FOREACH(sub, &c->subs, link)
-    {
+    TAILQ_FOREACH(sub, &c->subs, link) {
         CHECK(sub->client == c);
         n++;
     }

@@ -46,7 +46,7 @@ struct shard {
     struct topic_index topics;
     struct home home; /* channels whose home shard this is */
     struct rand rand;
-    uint64_t now_ns;       /* of this turn; refreshed by shard_now */
+    uint64_t now_ns;        /* of this turn; refreshed by shard_now */
     uint64_t busy_since_ns; /* 0: nothing was done in this turn yet */
 
     struct client_slot *slots; /* owned */
@@ -64,8 +64,8 @@ struct shard {
     TAILQ_HEAD(, client) dirty; /* clients with frames to write */
     SLIST_HEAD(, grave) graves;
 
-    struct buf encode; /* owned: scratch of the encoder */
-    struct buf gather; /* owned: scratch of the flush */
+    struct buf encode;          /* owned: scratch of the encoder */
+    struct buf gather;          /* owned: scratch of the flush */
     struct frame *gathered[64]; /* shared: what scratch `gather` holds */
     uint32_t gathered_count;
 
@@ -73,7 +73,8 @@ struct shard {
 };
 
 /* `wake(arg)` must make the shard's loop call shard_turn; any thread. */
-struct shard *shard_new(struct hub *hub, unsigned index, void (*wake)(void *), void *arg);
+struct shard *shard_new(struct hub *hub, unsigned index, void (*wake)(void *),
+                        void *arg);
 /* Run the letters in the mailbox and what follows from them without a turn;
  * false if there was nothing. For the end, when no loop runs any more. */
 bool shard_drain(struct shard *s);

@@ -11,41 +11,50 @@
 
 /* X(field, metric, labels, help): a monotonic counter each. Rows of one
  * metric stand together. */
-#define STATS_COUNTERS(X)                                                              \
-    X(connects, "weir_client_connects_total", "", "Clients that completed connect")    \
-    X(accepted, "weir_accepts_total", "result=\"accepted\"", "TCP connections accepted") \
-    X(accept_refused, "weir_accepts_total", "result=\"refused\"", "")                  \
-    X(accept_errors, "weir_accepts_total", "result=\"error\"", "")                     \
-    X(http_requests, "weir_http_requests_total", "", "HTTP requests answered")         \
-    X(http_bad, "weir_http_bad_requests_total", "", "HTTP requests answered 4xx")      \
-    X(commands, "weir_client_commands_total", "", "Client protocol commands")          \
-    X(command_errors, "weir_client_command_errors_total", "",                          \
-      "Client commands answered with an error")                                        \
-    X(pubs_in_client, "weir_publications_in_total", "source=\"client\"",               \
-      "Publications accepted")                                                         \
-    X(pubs_in_api, "weir_publications_in_total", "source=\"api\"", "")                 \
-    X(pubs_in_broker, "weir_publications_in_total", "source=\"broker\"", "")           \
-    X(pubs_refused, "weir_publications_refused_total", "",                             \
-      "Publish requests answered with an error")                                       \
-    X(pubs_matched, "weir_publications_out_total", "",                                 \
-      "Publications that had a subscriber here, per shard and topic")                  \
-    X(deliveries, "weir_deliveries_total", "", "Publications handed to a client queue") \
-    X(writes, "weir_socket_writes_total", "", "Writes of client queues to a socket")   \
-    X(bytes_out, "weir_bytes_total", "direction=\"out\"", "Bytes to and from clients") \
-    X(bytes_in, "weir_bytes_total", "direction=\"in\"", "")                            \
-    X(choked, "weir_client_choked_total", "", "Times a socket took less than offered") \
-    X(drop_slow, "weir_drops_total", "reason=\"slow_client\"",                         \
-      "Publications not delivered, by reason")                                         \
-    X(drop_not_json, "weir_drops_total", "reason=\"not_json\"", "")                    \
-    X(slices, "weir_fanout_slices_total", "", "Slices in which publications went out") \
+#define STATS_COUNTERS(X)                                                      \
+    X(connects, "weir_client_connects_total", "",                              \
+      "Clients that completed connect")                                        \
+    X(accepted, "weir_accepts_total", "result=\"accepted\"",                   \
+      "TCP connections accepted")                                              \
+    X(accept_refused, "weir_accepts_total", "result=\"refused\"", "")          \
+    X(accept_errors, "weir_accepts_total", "result=\"error\"", "")             \
+    X(http_requests, "weir_http_requests_total", "", "HTTP requests answered") \
+    X(http_bad, "weir_http_bad_requests_total", "",                            \
+      "HTTP requests answered 4xx")                                            \
+    X(commands, "weir_client_commands_total", "", "Client protocol commands")  \
+    X(command_errors, "weir_client_command_errors_total", "",                  \
+      "Client commands answered with an error")                                \
+    X(pubs_in_client, "weir_publications_in_total", "source=\"client\"",       \
+      "Publications accepted")                                                 \
+    X(pubs_in_api, "weir_publications_in_total", "source=\"api\"", "")         \
+    X(pubs_in_broker, "weir_publications_in_total", "source=\"broker\"", "")   \
+    X(pubs_refused, "weir_publications_refused_total", "",                     \
+      "Publish requests answered with an error")                               \
+    X(pubs_matched, "weir_publications_out_total", "",                         \
+      "Publications that had a subscriber here, per shard and topic")          \
+    X(deliveries, "weir_deliveries_total", "",                                 \
+      "Publications handed to a client queue")                                 \
+    X(writes, "weir_socket_writes_total", "",                                  \
+      "Writes of client queues to a socket")                                   \
+    X(bytes_out, "weir_bytes_total", "direction=\"out\"",                      \
+      "Bytes to and from clients")                                             \
+    X(bytes_in, "weir_bytes_total", "direction=\"in\"", "")                    \
+    X(choked, "weir_client_choked_total", "",                                  \
+      "Times a socket took less than offered")                                 \
+    X(drop_slow, "weir_drops_total", "reason=\"slow_client\"",                 \
+      "Publications not delivered, by reason")                                 \
+    X(drop_not_json, "weir_drops_total", "reason=\"not_json\"", "")            \
+    X(slices, "weir_fanout_slices_total", "",                                  \
+      "Slices in which publications went out")                                 \
     X(letters, "weir_letters_total", "", "Letters taken from the mailbox")
 
 /* Why a client went away; rows of weir_client_closes_total{reason}. */
-#define STATS_CLOSES(X)                                                     \
-    X(client, 0) X(shutdown, 3001) X(internal, 3004) X(slow, 3008)          \
-    X(write_error, 3009) X(no_pong, 3012) X(bad_request, 3501)              \
-    X(stale, 3502) X(force, 3503) X(inappropriate_protocol, 3506)           \
-    X(too_big, 1009) X(protocol, 1002) X(invalid_payload, 1007) X(other, 1)
+#define STATS_CLOSES(X)                                                        \
+    X(client, 0)                                                               \
+    X(shutdown, 3001) X(internal, 3004) X(slow, 3008) X(write_error, 3009)     \
+        X(no_pong, 3012) X(bad_request, 3501) X(stale, 3502) X(force, 3503)    \
+            X(inappropriate_protocol, 3506) X(too_big, 1009) X(protocol, 1002) \
+                X(invalid_payload, 1007) X(other, 1)
 
 struct stats {
 #define FIELD(field, metric, labels, help) uint64_t field;
@@ -62,9 +71,9 @@ struct stats {
 static inline void stats_close(struct stats *st, uint32_t code)
 {
     switch (code) {
-#define CASE(reason, number)      \
-    case number:                  \
-        st->close_##reason++;     \
+#define CASE(reason, number)  \
+    case number:              \
+        st->close_##reason++; \
         return;
         STATS_CLOSES(CASE)
 #undef CASE

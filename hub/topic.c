@@ -16,8 +16,8 @@ void topic_index_fini(struct topic_index *ix)
     trie_fini(&ix->patterns);
 }
 
-struct topic *topic_find(const struct topic_index *ix, struct str name, uint32_t hash,
-                         bool is_pattern)
+struct topic *topic_find(const struct topic_index *ix, struct str name,
+                         uint32_t hash, bool is_pattern)
 {
     if (is_pattern)
         return trie_find(&ix->patterns, name);
@@ -67,7 +67,8 @@ static void grow_slots(struct topic *t)
 {
     bool is_first = t->slots == &t->one_slot;
     t->cap *= 2;
-    t->slots = mem_realloc(is_first ? NULL : t->slots, t->cap * sizeof(*t->slots));
+    t->slots =
+        mem_realloc(is_first ? NULL : t->slots, t->cap * sizeof(*t->slots));
     if (is_first)
         t->slots[0] = t->one_slot;
 }
@@ -121,8 +122,8 @@ static void prefetch_bucket(const struct topic_index *ix, uint32_t hash)
     __builtin_prefetch(&ix->exact->hh.tbl->buckets[bucket]);
 }
 
-void topic_match(const struct topic_index *ix, struct str channel, uint32_t hash,
-                 void (*fn)(void *arg, void *topic), void *arg)
+void topic_match(const struct topic_index *ix, struct str channel,
+                 uint32_t hash, void (*fn)(void *arg, void *topic), void *arg)
 {
     prefetch_bucket(ix, hash);
     if (ix->patterns.pattern_count)

@@ -18,8 +18,7 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
-#include <uthash.h>
-
+#include "base/hash.h"
 #include "base/str.h"
 #include "hub/msg.h"
 #include "hub/trie.h"
@@ -64,8 +63,8 @@ struct topic {
     uint32_t cursor; /* of the pass that runs */
     uint32_t limit;
     struct topic_pending *pending; /* owned, unless it is one_pending */
-    uint32_t pending_head;  /* where the first of them is */
-    uint32_t pending_count; /* publications that wait for a pass */
+    uint32_t pending_head;         /* where the first of them is */
+    uint32_t pending_count;        /* publications that wait for a pass */
     uint32_t pending_cap;
     uint32_t hash;
     struct pass *pass; /* owned; NULL when no fan-out runs */
@@ -96,8 +95,8 @@ void topic_index_init(struct topic_index *ix);
 void topic_index_fini(struct topic_index *ix); /* must be empty */
 
 /* NULL if there is none. `hash` is msg_channel_hash(name). */
-struct topic *topic_find(const struct topic_index *ix, struct str name, uint32_t hash,
-                         bool is_pattern);
+struct topic *topic_find(const struct topic_index *ix, struct str name,
+                         uint32_t hash, bool is_pattern);
 struct topic *topic_get(struct topic_index *ix, struct str name, uint32_t hash,
                         bool is_pattern);
 /* Free a topic without slots, asks, pending publications or pass. */
@@ -110,8 +109,8 @@ void topic_add(struct topic *t, struct sub *s, uint64_t from);
 void topic_remove(struct topic *t, struct sub *s);
 
 /* Call fn for every topic a concrete channel reaches: the exact one last. */
-void topic_match(const struct topic_index *ix, struct str channel, uint32_t hash,
-                 void (*fn)(void *arg, void *topic), void *arg);
+void topic_match(const struct topic_index *ix, struct str channel,
+                 uint32_t hash, void (*fn)(void *arg, void *topic), void *arg);
 
 /* Asserts every invariant; for tests. */
 void topic_index_check(const struct topic_index *ix);

@@ -4,12 +4,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
-#define HASH_FUNCTION(key, len, hashv) ((hashv) = (unsigned)XXH3_64bits((key), (len)))
-#include <uthash.h>
-
+#include "base/hash.h"
 #include "base/mem.h"
 #include "hub/channel.h"
 
@@ -46,7 +41,8 @@ static struct str first_token(struct str *rest)
     return token;
 }
 
-static size_t make_key(char key[KEY_MAX], const struct trie_node *parent, struct str token)
+static size_t make_key(char key[KEY_MAX], const struct trie_node *parent,
+                       struct str token)
 {
     memcpy(key, &parent, sizeof(parent));
     if (token.n)
@@ -54,8 +50,8 @@ static size_t make_key(char key[KEY_MAX], const struct trie_node *parent, struct
     return sizeof(parent) + token.n;
 }
 
-static struct trie_node *child(const struct trie *t, const struct trie_node *parent,
-                               struct str token)
+static struct trie_node *child(const struct trie *t,
+                               const struct trie_node *parent, struct str token)
 {
     if (parent->children == 0)
         return NULL;
@@ -70,8 +66,8 @@ static struct trie_node *child(const struct trie *t, const struct trie_node *par
     return found;
 }
 
-static struct trie_node *add_node(struct trie *t, struct trie_node *parent, struct str token,
-                                  bool is_star)
+static struct trie_node *add_node(struct trie *t, struct trie_node *parent,
+                                  struct str token, bool is_star)
 {
     char key[KEY_MAX];
     size_t n = make_key(key, parent, token);
@@ -99,7 +95,8 @@ static bool is_token(struct str token, char wildcard)
 
 /* Where the pattern's value is kept; NULL if the path does not exist and
  * `create` is false. */
-static void **place(struct trie *t, struct str pattern, bool create, struct trie_node **at)
+static void **place(struct trie *t, struct str pattern, bool create,
+                    struct trie_node **at)
 {
     struct trie_node *node = t->root;
     if (!node && create)
@@ -193,7 +190,8 @@ static void prefetch_children(const struct trie_node *n)
 }
 
 /* Recursion is as deep as the name has tokens, at most 128. */
-static void match_from(const struct walk *w, const struct trie_node *node, struct str rest)
+static void match_from(const struct walk *w, const struct trie_node *node,
+                       struct str rest)
 {
     if (rest.n == 0) {
         if (node->value)
@@ -213,8 +211,8 @@ static void match_from(const struct walk *w, const struct trie_node *node, struc
         match_from(w, node->star, rest);
 }
 
-void trie_match(const struct trie *t, struct str name, void (*fn)(void *arg, void *value),
-                void *arg)
+void trie_match(const struct trie *t, struct str name,
+                void (*fn)(void *arg, void *value), void *arg)
 {
     if (!t->root)
         return;
@@ -225,7 +223,8 @@ void trie_match(const struct trie *t, struct str name, void (*fn)(void *arg, voi
         match_from(&w, ns, name);
 }
 
-static void each_from(const struct trie_node *n, void (*fn)(void *, void *), void *arg)
+static void each_from(const struct trie_node *n, void (*fn)(void *, void *),
+                      void *arg)
 {
     if (n->value)
         fn(arg, n->value);
@@ -235,7 +234,8 @@ static void each_from(const struct trie_node *n, void (*fn)(void *, void *), voi
         each_from(n->star, fn, arg);
 }
 
-void trie_each(const struct trie *t, void (*fn)(void *arg, void *value), void *arg)
+void trie_each(const struct trie *t, void (*fn)(void *arg, void *value),
+               void *arg)
 {
     /* Every node is literal (in the table) or hangs off one by stars. */
     for (struct trie_node *n = t->edges; n; n = n->hh.next)
@@ -254,8 +254,7 @@ void trie_fini(struct trie *t)
 {
     struct trie_node *n;
     struct trie_node *tmp;
-    HASH_ITER(hh, t->edges, n, tmp)
-    {
+    HASH_ITER(hh, t->edges, n, tmp) {
         HASH_DEL(t->edges, n);
         free_stars(n);
     }
@@ -263,10 +262,12 @@ void trie_fini(struct trie *t)
     *t = (struct trie){0};
 }
 
-static void check_node(const struct trie_node *n, size_t *nodes, size_t *patterns)
+static void check_node(const struct trie_node *n, size_t *nodes,
+                       size_t *patterns)
 {
     CHECK(is_needed(n));
-    CHECK(!n->first || (n->first->parent == n && !n->first->is_star && n->children));
+    CHECK(!n->first ||
+          (n->first->parent == n && !n->first->is_star && n->children));
     (*nodes)++;
     *patterns += (n->value != NULL) + (n->tail != NULL);
     if (n->star) {
@@ -290,4 +291,3 @@ void trie_check(const struct trie *t)
     CHECK(nodes == t->node_count && patterns == t->pattern_count);
     CHECK(edges == HASH_COUNT(t->edges));
 }
-

@@ -42,10 +42,11 @@ void trie_insert(struct trie *t, struct str pattern, void *value);
 void *trie_remove(struct trie *t, struct str pattern);
 /* Call fn(arg, value) once for every pattern that matches a concrete name.
  * fn must not change the trie. */
-void trie_match(const struct trie *t, struct str name, void (*fn)(void *arg, void *value),
-                void *arg);
+void trie_match(const struct trie *t, struct str name,
+                void (*fn)(void *arg, void *value), void *arg);
 /* Call fn for every pattern's value, in no order. */
-void trie_each(const struct trie *t, void (*fn)(void *arg, void *value), void *arg);
+void trie_each(const struct trie *t, void (*fn)(void *arg, void *value),
+               void *arg);
 /* Asserts every invariant; for tests. */
 void trie_check(const struct trie *t);
 

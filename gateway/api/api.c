@@ -53,7 +53,8 @@ static void put_outcome(struct buf *to, const struct task *t, struct str name)
 static void answer(struct task *t)
 {
     struct buf body = BUF_INIT;
-    struct http_response r = {.status = 200, .content_type = STR_LIT("application/json")};
+    struct http_response r = {.status = 200,
+                              .content_type = STR_LIT("application/json")};
     if (t->error && t->transport_errors) {
         r.status = error_info(t->error)->http_status;
         encode_error(&body, t->error);
@@ -72,12 +73,14 @@ static void answer(struct task *t)
 static void gather_children(struct task *t)
 {
     bool batch = str_eq(t->method, STR_LIT("batch"));
-    buf_str(&t->result, batch ? STR_LIT("{\"replies\":[") : STR_LIT("{\"responses\":["));
+    buf_str(&t->result,
+            batch ? STR_LIT("{\"replies\":[") : STR_LIT("{\"responses\":["));
     for (uint32_t i = 0; i < t->child_count; i++) {
         const struct task *child = t->children[i];
         if (i)
             buf_char(&t->result, ',');
-        put_outcome(&t->result, child, batch ? child->method : STR_LIT("result"));
+        put_outcome(&t->result, child,
+                    batch ? child->method : STR_LIT("result"));
     }
     buf_lit(&t->result, "]}");
 }
@@ -172,7 +175,8 @@ static uint32_t read_publication(struct json_value params, struct buf *strings,
     return p->data.n ? 0 : ERROR_BAD_REQUEST;
 }
 
-static void publish_to(struct task *t, struct str channel, const struct publication *p)
+static void publish_to(struct task *t, struct str channel,
+                       const struct publication *p)
 {
     const struct config *cfg = t->loop->app->config;
     struct shard *s = t->loop->shard;
@@ -209,7 +213,8 @@ static void run_publish(struct task *t, struct json_value params)
     struct str channel;
     reserve_strings(&strings, params);
     uint32_t error = read_publication(params, &strings, &p);
-    if (!error && (task_string(params, "channel", &strings, &channel) < 0 || !channel.n))
+    if (!error &&
+        (task_string(params, "channel", &strings, &channel) < 0 || !channel.n))
         error = ERROR_BAD_REQUEST;
     if (error)
         task_fail(t, error);
@@ -226,7 +231,8 @@ static void run_broadcast(struct task *t, struct json_value params)
     struct json_value item;
     uint32_t error = 0;
     reserve_strings(&strings, params);
-    if (!json_member(params, STR_LIT("channels"), &channels) || channels.type != JSON_ARRAY)
+    if (!json_member(params, STR_LIT("channels"), &channels) ||
+        channels.type != JSON_ARRAY)
         error = ERROR_BAD_REQUEST;
     if (!error)
         error = read_publication(params, &strings, &p);
@@ -274,7 +280,8 @@ static void run_batch(struct task *t, struct json_value params)
 {
     struct json_value commands;
     struct json_value item;
-    if (!json_member(params, STR_LIT("commands"), &commands) || commands.type != JSON_ARRAY) {
+    if (!json_member(params, STR_LIT("commands"), &commands) ||
+        commands.type != JSON_ARRAY) {
         task_fail(t, ERROR_BAD_REQUEST);
         return;
     }
@@ -297,7 +304,10 @@ static void run_rpc(struct task *t, struct json_value params)
     task_fail(t, ERROR_METHOD_NOT_FOUND);
 }
 
-#define METHOD(name, run) {{name, sizeof(name) - 1}, run}
+#define METHOD(name, run)             \
+    {                                 \
+        {name, sizeof(name) - 1}, run \
+    }
 static const struct method methods[] = {
     METHOD("publish", run_publish),
     METHOD("broadcast", run_broadcast),
@@ -366,17 +376,20 @@ static bool authorized(const struct config *cfg, const struct http_request *r)
 static void respond_plain(struct http_exchange *x, int status, struct str body,
                           struct str headers)
 {
-    http_respond(x, &(struct http_response){
-                        .status = status,
-                        .content_type = body.n ? STR_LIT("text/plain") : STR_LIT(""),
-                        .body = body,
-                        .headers = headers,
-                    });
+    http_respond(
+        x, &(struct http_response){
+               .status = status,
+               .content_type = body.n ? STR_LIT("text/plain") : STR_LIT(""),
+               .body = body,
+               .headers = headers,
+           });
 }
 
-static bool wants_transport_errors(const struct config *cfg, const struct http_request *r)
+static bool wants_transport_errors(const struct config *cfg,
+                                   const struct http_request *r)
 {
-    return cfg->http_api.error_mode_transport || str_eq(r->error_mode, STR_LIT("transport"));
+    return cfg->http_api.error_mode_transport ||
+           str_eq(r->error_mode, STR_LIT("transport"));
 }
 
 void api_handle(struct http_exchange *x, const struct http_request *r)
@@ -392,14 +405,17 @@ void api_handle(struct http_exchange *x, const struct http_request *r)
         respond_plain(x, 405, STR_LIT(""), STR_LIT("Allow: POST\r\n"));
         return;
     }
-    struct str name = str_skip(r->path, strlen(cfg->http_api.handler_prefix) + 1);
+    struct str name =
+        str_skip(r->path, strlen(cfg->http_api.handler_prefix) + 1);
     const struct method *m = task_method(name);
     if (!m) {
-        http_respond_error(x, 404, ERROR_METHOD_NOT_FOUND, STR_LIT("no such API method"));
+        http_respond_error(x, 404, ERROR_METHOD_NOT_FOUND,
+                           STR_LIT("no such API method"));
         return;
     }
     if (json_parse(r->body, &params) < 0 || params.type != JSON_OBJECT) {
-        respond_plain(x, 400, STR_LIT("the body must be a JSON object\n"), STR_LIT(""));
+        respond_plain(x, 400, STR_LIT("the body must be a JSON object\n"),
+                      STR_LIT(""));
         return;
     }
     struct task *t = task_new(l, NULL, m->name);

@@ -2,9 +2,9 @@
  * subscribe, channels, info. They speak for this node only. Part of api.h. */
 #include <fnmatch.h>
 #include <stdlib.h>
-#include <uthash.h>
 
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/mem.h"
 #include "gateway/api/task.h"
 #include "gateway/protocol/codes.h"
@@ -16,8 +16,8 @@ struct user_question {
     struct task *task; /* borrowed: the asking loop's */
     char *user;        /* owned strings */
     char *channel;
-    char *client;  /* UUID text, "" = every connection of the user */
-    char *except;  /* whitelist: UUIDs, each followed by '\n' */
+    char *client; /* UUID text, "" = every connection of the user */
+    char *except; /* whitelist: UUIDs, each followed by '\n' */
     uint32_t code;
     char *reason;
     void (*apply)(struct session *s, const struct user_question *q);
@@ -63,7 +63,8 @@ static void *visit_user(struct shard *s, void *question)
     return NULL;
 }
 
-static void user_done(struct shard *from, void *question, void **parts, unsigned count)
+static void user_done(struct shard *from, void *question, void **parts,
+                      unsigned count)
 {
     struct user_question *q = question;
     (void)from;
@@ -74,7 +75,8 @@ static void user_done(struct shard *from, void *question, void **parts, unsigned
 }
 
 /* NULL when a field has the wrong type. */
-static struct user_question *read_question(struct task *t, struct json_value params)
+static struct user_question *read_question(struct task *t,
+                                           struct json_value params)
 {
     struct buf strings = BUF_INIT;
     struct str user;
@@ -116,7 +118,8 @@ static bool read_disconnect(struct json_value v, struct user_question *q)
     struct str reason;
     bool fine = v.type == JSON_OBJECT;
     if (fine && json_member(v, STR_LIT("code"), &code))
-        fine = json_u32(code, &q->code) == 0 && q->code >= 3000 && q->code < 5000;
+        fine =
+            json_u32(code, &q->code) == 0 && q->code >= 3000 && q->code < 5000;
     if (fine && task_string(v, "reason", &strings, &reason) == 0) {
         free(q->reason);
         q->reason = own(reason);
@@ -159,9 +162,11 @@ void task_disconnect(struct task *t, struct json_value params)
         q->code = DISCONNECT_FORCE;
         q->apply = apply_disconnect;
     }
-    if (fine && json_member(params, STR_LIT("disconnect"), &v) && v.type != JSON_NULL)
+    if (fine && json_member(params, STR_LIT("disconnect"), &v) &&
+        v.type != JSON_NULL)
         fine = read_disconnect(v, q);
-    if (fine && json_member(params, STR_LIT("whitelist"), &v) && v.type != JSON_NULL)
+    if (fine && json_member(params, STR_LIT("whitelist"), &v) &&
+        v.type != JSON_NULL)
         fine = read_whitelist(v, q);
     if (fine) {
         ask_user(t, q);
@@ -186,7 +191,8 @@ static void apply_subscribe(struct session *s, const struct user_question *q)
 }
 
 static void run_channel_question(struct task *t, struct json_value params,
-                                 void (*apply)(struct session *, const struct user_question *))
+                                 void (*apply)(struct session *,
+                                               const struct user_question *))
 {
     struct rules_channel ch;
     struct user_question *q = read_question(t, params);
@@ -229,7 +235,8 @@ struct channel_count {
     char name[];
 };
 
-static void note_topic(struct channel_count **head, const struct topic *t, const char *pattern)
+static void note_topic(struct channel_count **head, const struct topic *t,
+                       const char *pattern)
 {
     struct channel_count *e = NULL;
     if (t->count == 0)
@@ -275,8 +282,7 @@ static void merge_counts(struct channel_count **all, struct channel_count *part)
     struct channel_count *e;
     struct channel_count *tmp;
     struct channel_count *found;
-    HASH_ITER(hh, part, e, tmp)
-    {
+    HASH_ITER(hh, part, e, tmp) {
         HASH_DEL(part, e);
         HASH_FIND(hh, *all, e->name, e->len, found);
         if (found) {
@@ -288,7 +294,8 @@ static void merge_counts(struct channel_count **all, struct channel_count *part)
     }
 }
 
-static void channels_done(struct shard *from, void *question, void **parts, unsigned count)
+static void channels_done(struct shard *from, void *question, void **parts,
+                          unsigned count)
 {
     struct channels_question *q = question;
     struct channel_count *all = NULL;
@@ -299,8 +306,7 @@ static void channels_done(struct shard *from, void *question, void **parts, unsi
     for (unsigned i = 0; i < count; i++)
         merge_counts(&all, parts[i]);
     buf_lit(out, "{\"channels\":{");
-    HASH_ITER(hh, all, e, tmp)
-    {
+    HASH_ITER(hh, all, e, tmp) {
         if (out->p[out->n - 1] == '}')
             buf_char(out, ',');
         json_quote(out, str_n(e->name, e->len));
@@ -343,7 +349,8 @@ static void *visit_info(struct shard *s, void *question)
 {
     struct info_part *p = mem_alloc(sizeof(*p));
     (void)question;
-    *p = (struct info_part){s->connected_count, HASH_COUNT(s->users), s->sub_count};
+    *p = (struct info_part){s->connected_count, HASH_COUNT(s->users),
+                            s->sub_count};
     return p;
 }
 
@@ -362,7 +369,8 @@ struct info_question {
     struct info_part sum;
 };
 
-static void info_done(struct shard *from, void *question, void **parts, unsigned count)
+static void info_done(struct shard *from, void *question, void **parts,
+                      unsigned count)
 {
     struct info_question *q = question;
     const struct app *app = q->task->loop->app;
@@ -374,16 +382,18 @@ static void info_done(struct shard *from, void *question, void **parts, unsigned
     }
     buf_printf(out, "{\"nodes\":[{\"uid\":\"%s\",\"name\":", app->node_id);
     json_quote(out, str_of(app->node_name));
-    buf_printf(out,
-               ",\"version\":\"" WEIR_VERSION "\",\"num_clients\":%u,\"num_users\":%u,"
-               "\"num_subs\":%u,\"num_channels\":%zu,\"uptime\":%llu}]}",
-               q->sum.clients, q->sum.users, q->sum.subs, channels,
-               (unsigned long long)((from->now_ns - app->started_ns) / 1000000000u));
+    buf_printf(
+        out,
+        ",\"version\":\"" WEIR_VERSION "\",\"num_clients\":%u,\"num_users\":%u,"
+        "\"num_subs\":%u,\"num_channels\":%zu,\"uptime\":%llu}]}",
+        q->sum.clients, q->sum.users, q->sum.subs, channels,
+        (unsigned long long)((from->now_ns - app->started_ns) / 1000000000u));
     task_finish(q->task);
     free(q);
 }
 
-static void counts_done(struct shard *from, void *question, void **parts, unsigned count)
+static void counts_done(struct shard *from, void *question, void **parts,
+                        unsigned count)
 {
     struct info_question *q = question;
     for (unsigned i = 0; i < count; i++) {

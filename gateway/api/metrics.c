@@ -23,17 +23,19 @@ struct part {
 };
 
 /* Gauges of a shard: X(field, metric, help) */
-#define GAUGES(X)                                                                       \
-    X(connections, "weir_connections", "WebSocket and SSE connections")                 \
-    X(clients, "weir_clients", "Clients that completed connect")                        \
-    X(users, "weir_users", "Distinct user ids with a connection, per shard")            \
-    X(subscriptions, "weir_subscriptions", "Subscriptions of clients")                  \
-    X(channels, "weir_channels", "Exact channels with a subscriber, per shard")         \
-    X(patterns, "weir_patterns", "Patterns with a subscriber, per shard")               \
-    X(queue_bytes, "weir_client_queue_bytes", "Bytes queued for clients")               \
-    X(http_connections, "weir_http_connections", "Open HTTP connections")               \
-    X(mailbox_depth, "weir_mailbox_depth", "Letters waiting for a shard")               \
-    X(mailbox_peak, "weir_mailbox_peak", "Most letters waiting since the last scrape")
+#define GAUGES(X)                                                            \
+    X(connections, "weir_connections", "WebSocket and SSE connections")      \
+    X(clients, "weir_clients", "Clients that completed connect")             \
+    X(users, "weir_users", "Distinct user ids with a connection, per shard") \
+    X(subscriptions, "weir_subscriptions", "Subscriptions of clients")       \
+    X(channels, "weir_channels",                                             \
+      "Exact channels with a subscriber, per shard")                         \
+    X(patterns, "weir_patterns", "Patterns with a subscriber, per shard")    \
+    X(queue_bytes, "weir_client_queue_bytes", "Bytes queued for clients")    \
+    X(http_connections, "weir_http_connections", "Open HTTP connections")    \
+    X(mailbox_depth, "weir_mailbox_depth", "Letters waiting for a shard")    \
+    X(mailbox_peak, "weir_mailbox_peak",                                     \
+      "Most letters waiting since the last scrape")
 
 static void *visit(struct shard *s, void *question)
 {
@@ -53,12 +55,14 @@ static void *visit(struct shard *s, void *question)
     return p;
 }
 
-static void put_head(struct buf *b, const char *metric, const char *help, const char *type)
+static void put_head(struct buf *b, const char *metric, const char *help,
+                     const char *type)
 {
     buf_printf(b, "# HELP %s %s\n# TYPE %s %s\n", metric, help, metric, type);
 }
 
-static void put_value(struct buf *b, const char *metric, const char *labels, uint64_t v)
+static void put_value(struct buf *b, const char *metric, const char *labels,
+                      uint64_t v)
 {
     buf_str(b, str_of(metric));
     if (labels[0])
@@ -71,15 +75,17 @@ static void put_value(struct buf *b, const char *metric, const char *labels, uin
 /* Rows of one metric stand together: the first has the help text. */
 static void put_counters(struct buf *b, const struct stats *sum)
 {
-#define ROW(field, metric, labels, help)          \
-    if (help[0])                                  \
-        put_head(b, metric, help, "counter");     \
+#define ROW(field, metric, labels, help)      \
+    if (help[0])                              \
+        put_head(b, metric, help, "counter"); \
     put_value(b, metric, labels, sum->field);
     STATS_COUNTERS(ROW)
 #undef ROW
-    put_head(b, "weir_client_closes_total", "Clients gone, by reason", "counter");
-#define ROW(reason, code) \
-    put_value(b, "weir_client_closes_total", "reason=\"" #reason "\"", sum->close_##reason);
+    put_head(b, "weir_client_closes_total", "Clients gone, by reason",
+             "counter");
+#define ROW(reason, code)                                              \
+    put_value(b, "weir_client_closes_total", "reason=\"" #reason "\"", \
+              sum->close_##reason);
     STATS_CLOSES(ROW)
 #undef ROW
 }
@@ -87,63 +93,78 @@ static void put_counters(struct buf *b, const struct stats *sum)
 static void put_gauges(struct buf *b, struct part *const *parts, unsigned count)
 {
     char label[32];
-#define ROW(field, metric, help)                              \
-    put_head(b, metric, help, "gauge");                       \
-    for (unsigned i = 0; i < count; i++) {                    \
-        snprintf(label, sizeof(label), "shard=\"%u\"", i);    \
-        put_value(b, metric, label, parts[i]->field);         \
+#define ROW(field, metric, help)                           \
+    put_head(b, metric, help, "gauge");                    \
+    for (unsigned i = 0; i < count; i++) {                 \
+        snprintf(label, sizeof(label), "shard=\"%u\"", i); \
+        put_value(b, metric, label, parts[i]->field);      \
     }
     GAUGES(ROW)
 #undef ROW
 }
 
-static void put_hist(struct buf *b, const char *metric, unsigned shard, const struct hist *h)
+static void put_hist(struct buf *b, const char *metric, unsigned shard,
+                     const struct hist *h)
 {
     uint64_t below = 0;
     for (unsigned i = 0; i < HIST_BUCKETS; i++) {
         below += h->buckets[i];
         if (i < HIST_BUCKETS - 1)
-            buf_printf(b, "%s_bucket{shard=\"%u\",le=\"%g\"} %llu\n", metric, shard,
-                       hist_bound_s(i), (unsigned long long)below);
+            buf_printf(b, "%s_bucket{shard=\"%u\",le=\"%g\"} %llu\n", metric,
+                       shard, hist_bound_s(i), (unsigned long long)below);
     }
     buf_printf(b, "%s_bucket{shard=\"%u\",le=\"+Inf\"} %llu\n", metric, shard,
                (unsigned long long)below);
-    buf_printf(b, "%s_sum{shard=\"%u\"} %.9f\n%s_count{shard=\"%u\"} %llu\n", metric, shard,
-               (double)h->sum_ns / 1e9, metric, shard, (unsigned long long)h->count);
+    buf_printf(b, "%s_sum{shard=\"%u\"} %.9f\n%s_count{shard=\"%u\"} %llu\n",
+               metric, shard, (double)h->sum_ns / 1e9, metric, shard,
+               (unsigned long long)h->count);
 }
 
 static void put_hists(struct buf *b, struct part *const *parts, unsigned count)
 {
-    put_head(b, "weir_turn_seconds", "Working time of a shard's turn", "histogram");
-    for (unsigned i = 0; i < count; i++)
-        put_hist(b, "weir_turn_seconds", i, &parts[i]->stats.turn);
-    put_head(b, "weir_publish_to_socket_seconds",
-             "From a publication's entry on this node to a client's socket, per write",
+    put_head(b, "weir_turn_seconds", "Working time of a shard's turn",
              "histogram");
     for (unsigned i = 0; i < count; i++)
-        put_hist(b, "weir_publish_to_socket_seconds", i, &parts[i]->stats.latency);
+        put_hist(b, "weir_turn_seconds", i, &parts[i]->stats.turn);
+    put_head(
+        b, "weir_publish_to_socket_seconds",
+        "From a publication's entry on this node to a client's socket, per write",
+        "histogram");
+    for (unsigned i = 0; i < count; i++)
+        put_hist(b, "weir_publish_to_socket_seconds", i,
+                 &parts[i]->stats.latency);
 }
 
 /* X(field, metric, type, help) */
-#define NATS_ROWS(X)                                                                     \
-    X(connected, "weir_nats_connected", "gauge", "1 while connected to NATS")            \
-    X(connects, "weir_nats_connects_total", "counter", "Connects and reconnects")        \
-    X(disconnects, "weir_nats_disconnects_total", "counter", "Connections lost")         \
-    X(gaps, "weir_nats_gaps_total", "counter", "Times the bus may have lost something")  \
-    X(messages_in, "weir_nats_messages_in_total", "counter", "Messages from NATS")       \
-    X(bytes_in, "weir_nats_bytes_in_total", "counter", "Payload bytes from NATS")        \
-    X(messages_out, "weir_nats_messages_out_total", "counter", "Messages to NATS")       \
-    X(publish_refused, "weir_nats_publish_refused_total", "counter",                     \
-      "Publishes refused: NATS away or queue full")                                      \
-    X(unmapped, "weir_nats_unmapped_total", "counter", "Subjects that are no channel")   \
-    X(not_json, "weir_nats_not_json_total", "counter", "Payloads dropped: not JSON")     \
-    X(too_big, "weir_nats_too_big_total", "counter", "Payloads dropped: too large")      \
-    X(over_budget, "weir_nats_over_budget_total", "counter",                             \
-      "Payloads dropped: too many publications in flight")                               \
-    X(slow_consumer, "weir_nats_slow_consumer_total", "counter",                         \
-      "Messages the NATS client dropped")                                                \
-    X(feeds, "weir_nats_feeds", "gauge", "Subscriptions to NATS")                        \
-    X(queue_bytes, "weir_nats_queue_bytes", "gauge", "Publications waiting for NATS")
+#define NATS_ROWS(X)                                                          \
+    X(connected, "weir_nats_connected", "gauge", "1 while connected to NATS") \
+    X(connects, "weir_nats_connects_total", "counter",                        \
+      "Connects and reconnects")                                              \
+    X(disconnects, "weir_nats_disconnects_total", "counter",                  \
+      "Connections lost")                                                     \
+    X(gaps, "weir_nats_gaps_total", "counter",                                \
+      "Times the bus may have lost something")                                \
+    X(messages_in, "weir_nats_messages_in_total", "counter",                  \
+      "Messages from NATS")                                                   \
+    X(bytes_in, "weir_nats_bytes_in_total", "counter",                        \
+      "Payload bytes from NATS")                                              \
+    X(messages_out, "weir_nats_messages_out_total", "counter",                \
+      "Messages to NATS")                                                     \
+    X(publish_refused, "weir_nats_publish_refused_total", "counter",          \
+      "Publishes refused: NATS away or queue full")                           \
+    X(unmapped, "weir_nats_unmapped_total", "counter",                        \
+      "Subjects that are no channel")                                         \
+    X(not_json, "weir_nats_not_json_total", "counter",                        \
+      "Payloads dropped: not JSON")                                           \
+    X(too_big, "weir_nats_too_big_total", "counter",                          \
+      "Payloads dropped: too large")                                          \
+    X(over_budget, "weir_nats_over_budget_total", "counter",                  \
+      "Payloads dropped: too many publications in flight")                    \
+    X(slow_consumer, "weir_nats_slow_consumer_total", "counter",              \
+      "Messages the NATS client dropped")                                     \
+    X(feeds, "weir_nats_feeds", "gauge", "Subscriptions to NATS")             \
+    X(queue_bytes, "weir_nats_queue_bytes", "gauge",                          \
+      "Publications waiting for NATS")
 
 static void put_node(struct buf *b, const struct app *app, uint64_t now_ns)
 {
@@ -151,9 +172,11 @@ static void put_node(struct buf *b, const struct app *app, uint64_t now_ns)
     put_head(b, "weir_build_info", "Version", "gauge");
     put_value(b, "weir_build_info", "version=\"" WEIR_VERSION "\"", 1);
     put_head(b, "weir_uptime_seconds", "Since the start", "gauge");
-    put_value(b, "weir_uptime_seconds", "", (now_ns - app->started_ns) / 1000000000u);
+    put_value(b, "weir_uptime_seconds", "",
+              (now_ns - app->started_ns) / 1000000000u);
     put_head(b, "weir_publications_in_flight_bytes",
-             "Publications admitted and not handed to every subscriber yet", "gauge");
+             "Publications admitted and not handed to every subscriber yet",
+             "gauge");
     put_value(b, "weir_publications_in_flight_bytes", "",
               (uint64_t)atomic_load(&app->hub.budget.used_bytes));
     put_head(b, "weir_publications_over_budget_total",
@@ -163,8 +186,8 @@ static void put_node(struct buf *b, const struct app *app, uint64_t now_ns)
     if (!app->nats)
         return;
     nats_broker_status(app->nats, &n);
-#define ROW(field, metric, type, help)   \
-    put_head(b, metric, help, type);     \
+#define ROW(field, metric, type, help) \
+    put_head(b, metric, help, type);   \
     put_value(b, metric, "", n.field);
     NATS_ROWS(ROW)
 #undef ROW
@@ -180,7 +203,8 @@ static void add_stats(struct stats *sum, const struct stats *st)
 #undef ROW
 }
 
-static void done(struct shard *from, void *question, void **parts, unsigned count)
+static void done(struct shard *from, void *question, void **parts,
+                 unsigned count)
 {
     struct http_exchange *x = question;
     struct buf b = BUF_INIT;
@@ -208,8 +232,9 @@ static bool is_read(const struct http_request *r)
 
 static void refuse_method(struct http_exchange *x)
 {
-    http_respond(x, &(struct http_response){.status = 405,
-                                            .headers = STR_LIT("Allow: GET, HEAD\r\n")});
+    http_respond(
+        x, &(struct http_response){.status = 405,
+                                   .headers = STR_LIT("Allow: GET, HEAD\r\n")});
 }
 
 void metrics_handle(struct http_exchange *x, const struct http_request *r)
@@ -222,7 +247,8 @@ void metrics_handle(struct http_exchange *x, const struct http_request *r)
     hub_survey(http_loop(x)->shard, &survey);
 }
 
-void metrics_handle_health(struct http_exchange *x, const struct http_request *r)
+void metrics_handle_health(struct http_exchange *x,
+                           const struct http_request *r)
 {
     const struct app *app = http_loop(x)->app;
     struct nats_status n = {.connected = true};
@@ -238,8 +264,11 @@ void metrics_handle_health(struct http_exchange *x, const struct http_request *r
     buf_printf(&b,
                "{\"status\":\"%s\",\"node\":\"%s\",\"broker\":{\"type\":\"%s\","
                "\"connected\":%s}}\n",
-               draining ? "draining" : fine ? "ok" : "degraded", app->node_id,
-               app->nats ? "nats" : "memory", n.connected ? "true" : "false");
+               draining ? "draining"
+               : fine   ? "ok"
+                        : "degraded",
+               app->node_id, app->nats ? "nats" : "memory",
+               n.connected ? "true" : "false");
     http_respond(x, &(struct http_response){
                         .status = fine ? 200 : 503,
                         .content_type = STR_LIT("application/json"),

@@ -9,6 +9,7 @@
 
 /* Route handlers. */
 void metrics_handle(struct http_exchange *x, const struct http_request *r);
-void metrics_handle_health(struct http_exchange *x, const struct http_request *r);
+void metrics_handle_health(struct http_exchange *x,
+                           const struct http_request *r);
 
 #endif

@@ -45,8 +45,8 @@ static struct str type_of(struct str name)
     return STR_LIT("application/octet-stream");
 }
 
-static int read_page(const char *root, const char *name, struct page *page, char *err,
-                     size_t errlen)
+static int read_page(const char *root, const char *name, struct page *page,
+                     char *err, size_t errlen)
 {
     struct buf path = BUF_INIT;
     struct stat st;
@@ -59,7 +59,8 @@ static int read_page(const char *root, const char *name, struct page *page, char
     } else if (!S_ISREG(st.st_mode)) {
         rc = ERR_NOT_FOUND;
     } else if (st.st_size > PAGES_FILE_MAX) {
-        snprintf(err, errlen, "%s/%s is larger than %u bytes", root, name, PAGES_FILE_MAX);
+        snprintf(err, errlen, "%s/%s is larger than %u bytes", root, name,
+                 PAGES_FILE_MAX);
         rc = ERR_TOO_BIG;
     } else {
         buf_reserve(&page->body, (size_t)st.st_size + 1);
@@ -86,7 +87,8 @@ int pages_load(const char *root, struct pages **out, char *err, size_t errlen)
         if (d->d_name[0] == '.')
             continue;
         if (p->count == PAGES_MAX) {
-            snprintf(err, errlen, "web.root %s has more than %d files", root, PAGES_MAX);
+            snprintf(err, errlen, "web.root %s has more than %d files", root,
+                     PAGES_MAX);
             rc = ERR_TOO_BIG;
             break;
         }
@@ -138,21 +140,25 @@ static const struct page *find(const struct pages *p, struct str name)
 
 void pages_handle(struct http_exchange *x, const struct http_request *r)
 {
-    const struct page *page = find(http_loop(x)->app->pages, str_skip(r->path, 1));
+    const struct page *page =
+        find(http_loop(x)->app->pages, str_skip(r->path, 1));
     if (!page) {
-        http_respond_error(x, 404, ERROR_METHOD_NOT_FOUND, STR_LIT("no such page"));
+        http_respond_error(x, 404, ERROR_METHOD_NOT_FOUND,
+                           STR_LIT("no such page"));
         return;
     }
     if (r->method != HTTP_IS_GET && r->method != HTTP_IS_HEAD) {
-        http_respond(x, &(struct http_response){.status = 405,
-                                                .headers = STR_LIT("Allow: GET, HEAD\r\n")});
+        http_respond(
+            x, &(struct http_response){
+                   .status = 405, .headers = STR_LIT("Allow: GET, HEAD\r\n")});
         return;
     }
-    http_respond(x, &(struct http_response){
-                        .status = 200,
-                        .content_type = type_of(str_of(page->name)),
-                        .body = buf_view(&page->body),
-                        .headers = STR_LIT("Cache-Control: no-cache\r\n"
-                                           "X-Content-Type-Options: nosniff\r\n"),
-                    });
+    http_respond(x,
+                 &(struct http_response){
+                     .status = 200,
+                     .content_type = type_of(str_of(page->name)),
+                     .body = buf_view(&page->body),
+                     .headers = STR_LIT("Cache-Control: no-cache\r\n"
+                                        "X-Content-Type-Options: nosniff\r\n"),
+                 });
 }

@@ -15,7 +15,8 @@
 struct pages;
 
 /* ERR_SYSTEM or ERR_TOO_BIG with a message in err. */
-int pages_load(const char *root, struct pages **out, char *err, size_t errlen) MUST_USE;
+int pages_load(const char *root, struct pages **out, char *err, size_t errlen)
+    MUST_USE;
 void pages_free(struct pages *p);
 
 /* Route handler: /name is root/name, / is index.html, /name without a dot

@@ -12,18 +12,18 @@
 struct http_exchange;
 
 struct task {
-    struct loop *loop;    /* borrowed */
-    struct task *parent;  /* borrowed; NULL for the request itself */
+    struct loop *loop;              /* borrowed */
+    struct task *parent;            /* borrowed; NULL for the request itself */
     struct http_exchange *exchange; /* owned by the request's own task */
     struct publish_op publish;
-    uint32_t error;       /* not 0: the answer is this error */
-    struct buf result;    /* owned: the result object; empty means {} */
-    struct str method;    /* borrowed: of the method table; batch replies */
+    uint32_t error;    /* not 0: the answer is this error */
+    struct buf result; /* owned: the result object; empty means {} */
+    struct str method; /* borrowed: of the method table; batch replies */
     bool transport_errors;
     /* A task with children: */
     struct task **children; /* owned */
     uint32_t child_count;
-    uint32_t missing;       /* children not finished, plus one while adding */
+    uint32_t missing; /* children not finished, plus one while adding */
 };
 
 struct method {

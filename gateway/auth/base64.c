@@ -10,7 +10,8 @@ int base64_decode(struct buf *to, struct str text)
         return ERR_INVALID;
     if (text.n == 0)
         return 0;
-    size_t padding = text.p[text.n - 1] == '=' ? (text.p[text.n - 2] == '=' ? 2 : 1) : 0;
+    size_t padding =
+        text.p[text.n - 1] == '=' ? (text.p[text.n - 2] == '=' ? 2 : 1) : 0;
     /* EVP_DecodeBlock skips white space at the ends; we do not. */
     for (size_t i = 0; i < text.n; i++) {
         if ((unsigned char)text.p[i] <= ' ')

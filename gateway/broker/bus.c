@@ -14,6 +14,8 @@
 /* nats.c's threads end with the connection; one may be waiting for a server
  * that does not answer. */
 #define FINI_MS 10000
+#define FINISH_MS 2000
+#define FINISH_LOOK_US 500
 
 /* --- state ---------------------------------------------------------------- */
 
@@ -82,7 +84,7 @@ static void log_up(struct bus *bus, natsConnection *nc)
 
 static void note_up(struct bus *bus, natsConnection *nc)
 {
-    atomic_store(&bus->heard_ns, 0);
+    atomic_store(&bus->heard_ns, atomic_load(&bus->heard) ? clock_now_ns() : 0);
     atomic_store(&bus->stuck, false);
     count(&bus->connects);
     log_up(bus, nc);
@@ -159,6 +161,7 @@ static void on_beat(natsConnection *nc, natsSubscription *sub, natsMsg *m,
     (void)nc;
     (void)sub;
     natsMsg_Destroy(m);
+    atomic_store(&bus->heard, true);
     /* Relaxed: a time stamp. */
     atomic_store_explicit(&bus->heard_ns, clock_now_ns(), memory_order_relaxed);
 }
@@ -263,10 +266,42 @@ int bus_connect(struct bus *bus, uint64_t now_ms)
     return 0;
 }
 
-void bus_close(struct bus *bus, bool for_good)
+/* Leaves it NULL when nats.c refuses. */
+static void subscribe_beat(struct bus *bus)
 {
-    if (for_good)
-        atomic_store_explicit(&bus->ending, true, memory_order_release);
+    natsSubscription *sub = NULL;
+    if (!bus->beat && natsConnection_Subscribe(&sub, bus->nc, bus->beat_subject,
+                                               on_beat, bus) == NATS_OK)
+        bus->beat = sub;
+}
+
+static void on_complete(void *closure)
+{
+    struct bus *bus = closure;
+    atomic_store(&bus->idle, true);
+}
+
+/* There is one delivery thread and it works in order, so the end of the last
+ * subscription is the end of all. */
+void bus_finish(struct bus *bus)
+{
+    uint64_t end_ns = clock_now_ns() + FINISH_MS * UINT64_C(1000000);
+    atomic_store_explicit(&bus->ending, true, memory_order_release);
+    if (!bus->nc)
+        return;
+    if (!bus->beat)
+        subscribe_beat(bus);
+    if (!bus->beat ||
+        natsSubscription_SetOnCompleteCB(bus->beat, on_complete, bus) !=
+            NATS_OK ||
+        natsSubscription_Unsubscribe(bus->beat) != NATS_OK)
+        return;
+    while (!atomic_load(&bus->idle) && clock_now_ns() < end_ns)
+        usleep(FINISH_LOOK_US);
+}
+
+void bus_close(struct bus *bus)
+{
     natsConnection_Close(bus->nc);
     natsSubscription_Destroy(bus->beat);
     bus->beat = NULL;
@@ -318,7 +353,7 @@ static void unstick(struct bus *bus)
 static void judge_beats(struct bus *bus, uint64_t now_ms)
 {
     uint64_t heard = clock_ns_to_ms(atomic_load(&bus->heard_ns));
-    /* None yet: just connected, or not permitted to hear it. */
+    /* None ever: not permitted to hear it, perhaps. */
     bool silent =
         heard && is_connected(bus) && now_ms > heard + BEATS_MISSED * BEAT_MS;
     if (silent && !bus->frozen) {
@@ -331,10 +366,7 @@ static void judge_beats(struct bus *bus, uint64_t now_ms)
 
 static void beat(struct bus *bus)
 {
-    if (!bus->beat &&
-        natsConnection_Subscribe(&bus->beat, bus->nc, bus->beat_subject,
-                                 on_beat, bus) != NATS_OK)
-        return;
+    subscribe_beat(bus);
     natsConnection_Publish(bus->nc, bus->beat_subject, NULL, 0);
 }
 

@@ -44,14 +44,16 @@ struct bus {
     _Atomic uint64_t state;
     _Atomic bool stuck;  /* connected, but a flush was not answered */
     _Atomic bool closed; /* nats.c gave up */
-    _Atomic bool ending; /* bus_close: callbacks say nothing more */
+    _Atomic bool ending; /* bus_finish: callbacks say nothing more */
+    _Atomic bool idle;   /* the delivery thread has seen its last message */
     _Atomic bool slow;   /* nats.c dropped messages */
 
     natsSubscription *beat; /* owned: our own heartbeat */
     char beat_subject[128];
     uint64_t beat_ms;          /* not before this: the next one */
     bool frozen;               /* no heartbeat comes back */
-    _Atomic uint64_t heard_ns; /* the last one; 0: none on this connection */
+    _Atomic bool heard;        /* ever: we are permitted to */
+    _Atomic uint64_t heard_ns; /* the last one, or the connection; 0: neither */
 
     struct log_limit error_log;
     struct log_limit slow_log;
@@ -73,9 +75,13 @@ void bus_fini(struct bus *bus);
 int bus_connect(struct bus *bus, uint64_t now_ms) MUST_USE;
 /* nats.c gave up: bus_close and bus_connect are due. */
 bool bus_is_closed(const struct bus *bus);
-/* Close for a new attempt, or for good; then every subscription may be
- * destroyed, and bus_drop frees the connection. */
-void bus_close(struct bus *bus, bool for_good);
+/* Wait until nats.c's delivery thread is done with every message, when all
+ * other subscriptions were given up: what it still handles when nats.c is
+ * unloaded would leak there. No callback says anything from here on. */
+void bus_finish(struct bus *bus);
+/* Close; then every subscription may be destroyed, and bus_drop frees the
+ * connection, for a new attempt or for good. */
+void bus_close(struct bus *bus);
 void bus_drop(struct bus *bus);
 
 /* Are publications sent now likely to arrive? Any thread. */

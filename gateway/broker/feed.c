@@ -2,8 +2,7 @@
 
 #include <stdlib.h>
 
-#include <uthash.h>
-
+#include "base/hash.h"
 #include "base/mem.h"
 
 /* What may wait inside nats.c for the delivery thread, which never blocks.
@@ -107,6 +106,13 @@ void feed_table_attach(struct feed_table *t, natsConnection *nc)
     t->lacking = 0;
     for (struct feed *f = t->feeds; f; f = f->hh.next)
         subscribe(t, f);
+}
+
+void feed_table_leave(struct feed_table *t)
+{
+    for (struct feed *f = t->feeds; f; f = f->hh.next)
+        if (f->sub)
+            natsSubscription_Unsubscribe(f->sub);
 }
 
 void feed_table_detach(struct feed_table *t)

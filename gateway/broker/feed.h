@@ -53,6 +53,8 @@ void feed_table_fini(struct feed_table *t);
 
 /* A new connection: subscribe to everything anew. */
 void feed_table_attach(struct feed_table *t, natsConnection *nc);
+/* Before the connection is closed for good: no message comes any more. */
+void feed_table_leave(struct feed_table *t);
 /* The connection is closed and will be destroyed. */
 void feed_table_detach(struct feed_table *t);
 

@@ -300,7 +300,7 @@ static bool run_batch(struct nats_broker *b)
 static void keep_connected(struct nats_broker *b, uint64_t now_ms)
 {
     if (bus_is_closed(&b->bus)) {
-        bus_close(&b->bus, false);
+        bus_close(&b->bus);
         feed_table_detach(&b->feeds);
         bus_drop(&b->bus);
     }
@@ -363,7 +363,9 @@ static void drain(struct nats_broker *b)
         ok = run_batch(b);
     delivery_stop(&b->delivery);
     /* For whoever is left: nothing is sent, everything is answered. */
-    bus_close(&b->bus, true);
+    feed_table_leave(&b->feeds);
+    bus_finish(&b->bus);
+    bus_close(&b->bus);
     feed_table_detach(&b->feeds);
     bus_drop(&b->bus);
     while (!STAILQ_EMPTY(&b->letters))

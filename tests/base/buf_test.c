@@ -60,7 +60,8 @@ static void test_numbers_like_printf(void **state)
     for (unsigned i = 0; i < 20000; i++) {
         uint64_t v = rand_next(&r) >> rand_below(&r, 64);
         char expected[64];
-        snprintf(expected, sizeof(expected), "%" PRIu64 " %" PRId64, v, (int64_t)v);
+        snprintf(expected, sizeof(expected), "%" PRIu64 " %" PRId64, v,
+                 (int64_t)v);
         buf_clear(&b);
         buf_u64(&b, v);
         buf_char(&b, ' ');

@@ -118,7 +118,9 @@ static void test_four_writers(void **state)
     box_init(&b);
     for (unsigned i = 0; i < WRITERS; i++) {
         writers[i] = (struct writer){0, &b, i};
-        assert_int_equal(pthread_create(&writers[i].thread, NULL, write_all, &writers[i]), 0);
+        assert_int_equal(
+            pthread_create(&writers[i].thread, NULL, write_all, &writers[i]),
+            0);
     }
     while (b.read < (unsigned long)WRITERS * LETTERS) {
         wait_for_wake(&b);

@@ -18,7 +18,8 @@ static void test_uuid_text(void **state)
     for (size_t i = 0; i < 16; i++)
         bytes[i] = (uint8_t)(i * 0x11);
     rand_uuid_format(bytes, text);
-    assert_memory_equal(text, "00112233-4455-6677-8899-aabbccddeeff", RAND_UUID_LEN);
+    assert_memory_equal(text, "00112233-4455-6677-8899-aabbccddeeff",
+                        RAND_UUID_LEN);
 }
 
 static void test_uuids_are_version_4_and_differ(void **state)

@@ -102,10 +102,12 @@ static void check_model(void)
         if (!s->running)
             continue;
         running++;
-        uint64_t from = s->deadline_ms > s->started_ms ? s->deadline_ms : s->started_ms;
+        uint64_t from =
+            s->deadline_ms > s->started_ms ? s->deadline_ms : s->started_ms;
         assert_true(model.now_ms < from + WHEEL_TICK_MS);
         assert_true(sleep_ms >= 0);
-        assert_true(model.now_ms + (uint64_t)sleep_ms < from + 2 * WHEEL_TICK_MS);
+        assert_true(model.now_ms + (uint64_t)sleep_ms <
+                    from + 2 * WHEEL_TICK_MS);
     }
     assert_int_equal(running, model.wheel.count);
     assert_true(sleep_ms <= 1000 && (running > 0 || sleep_ms == -1));
@@ -114,7 +116,8 @@ static void check_model(void)
 static void run_model(void)
 {
     static const uint64_t jumps_ms[] = {1, 19, 20, 21, 400, 5000, 30000};
-    model.now_ms += rand_below(&model.rand, jumps_ms[rand_below(&model.rand, 7)] + 1);
+    model.now_ms +=
+        rand_below(&model.rand, jumps_ms[rand_below(&model.rand, 7)] + 1);
     wheel_run(&model.wheel, model.now_ms);
     check_model();
 }

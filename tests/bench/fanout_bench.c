@@ -129,12 +129,13 @@ static void report(uint32_t slice, uint64_t spent_ns, unsigned rounds)
     if (slice < SUBSCRIBERS)
         snprintf(name, sizeof(name), "%u", slice);
     qsort(b.wait_us, b.written, sizeof(double), by_size);
-    printf("fanout_bench: write %llu us, slice %-4s  %6.0f ns a delivery  other client waits "
-           "p50 %.0f us  p99 %.0f us  worst %.0f us, %u turns (%u waits)\n",
-           (unsigned long long)(burn_ns / 1000), name,
-           (double)spent_ns / ((double)rounds * SUBSCRIBERS), b.wait_us[b.written / 2],
-           b.wait_us[b.written * 99 / 100], b.wait_us[b.written - 1], b.worst_turns,
-           b.written);
+    printf(
+        "fanout_bench: write %llu us, slice %-4s  %6.0f ns a delivery  other client waits "
+        "p50 %.0f us  p99 %.0f us  worst %.0f us, %u turns (%u waits)\n",
+        (unsigned long long)(burn_ns / 1000), name,
+        (double)spent_ns / ((double)rounds * SUBSCRIBERS),
+        b.wait_us[b.written / 2], b.wait_us[b.written * 99 / 100],
+        b.wait_us[b.written - 1], b.worst_turns, b.written);
 }
 
 static void measure(uint32_t slice, uint64_t write_ns, unsigned rounds)
@@ -150,7 +151,8 @@ static void measure(uint32_t slice, uint64_t write_ns, unsigned rounds)
         while (!fake_is_idle(&b.node));
     }
     uint64_t spent_ns = cpu_now_ns() - start_ns;
-    CHECK(b.shard->stats.deliveries == (uint64_t)rounds * SUBSCRIBERS + b.written);
+    CHECK(b.shard->stats.deliveries ==
+          (uint64_t)rounds * SUBSCRIBERS + b.written);
     CHECK(b.written == b.published && b.written > 0);
     report(slice, spent_ns, rounds);
     end();

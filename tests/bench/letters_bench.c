@@ -46,8 +46,8 @@ static void turn_all(struct fake_node *n)
 }
 
 /* Publish from shard home + `from`; subscribers at home + to[0..count). */
-static double measure(const char *name, unsigned from, unsigned count, const unsigned *to,
-                      double base_ns)
+static double measure(const char *name, unsigned from, unsigned count,
+                      const unsigned *to, double base_ns)
 {
     struct fake_node n;
     struct fake_client *f[SHARDS];
@@ -60,12 +60,15 @@ static double measure(const char *name, unsigned from, unsigned count, const uns
     uint64_t start_ns = cpu_now_ns();
     for (unsigned i = 0; i < BURSTS; i++) {
         for (unsigned k = 0; k < BURST; k++)
-            CHECK(fake_publish(n.hub.shards[(home + from) % SHARDS], "a", "{\"x\":1}"));
+            CHECK(fake_publish(n.hub.shards[(home + from) % SHARDS], "a",
+                               "{\"x\":1}"));
         turn_all(&n);
     }
     double ns = (double)(cpu_now_ns() - start_ns) / (BURSTS * BURST);
-    printf("letters_bench: %-32s %5.0f ns a publication, %.1f letters, %u deliveries", name, ns,
-           (double)(count_letters(&n.hub) - letters) / (BURSTS * BURST), count);
+    printf(
+        "letters_bench: %-32s %5.0f ns a publication, %.1f letters, %u deliveries",
+        name, ns, (double)(count_letters(&n.hub) - letters) / (BURSTS * BURST),
+        count);
     if (base_ns > 0)
         printf(" (%.2fx)", ns / base_ns);
     printf("\n");
@@ -89,7 +92,8 @@ static bool act(struct shard *s, void *arg)
     struct actor *a = arg;
     for (unsigned i = 0; i < BURST; i++) {
         char channel[8];
-        snprintf(channel, sizeof(channel), "c%u", (unsigned)rand_below(&a->rand, 32));
+        snprintf(channel, sizeof(channel), "c%u",
+                 (unsigned)rand_below(&a->rand, 32));
         CHECK(fake_publish(s, channel, "{\"x\":1}"));
     }
     return --a->bursts > 0;
@@ -118,10 +122,12 @@ static void measure_threads(unsigned shards)
     threads_settle(&hub);
     uint64_t start_ns = clock_now_ns();
     threads_run(&hub, act, args);
-    double ns = (double)(clock_now_ns() - start_ns) / ((double)shards * BURSTS / 5 * BURST);
-    printf("letters_bench: %u threads, 1 subscriber a channel: %.0f ns a publication "
-           "(wall, all threads together), %llu letters\n",
-           shards, ns, (unsigned long long)count_letters(&hub));
+    double ns = (double)(clock_now_ns() - start_ns) /
+                ((double)shards * BURSTS / 5 * BURST);
+    printf(
+        "letters_bench: %u threads, 1 subscriber a channel: %.0f ns a publication "
+        "(wall, all threads together), %llu letters\n",
+        shards, ns, (unsigned long long)count_letters(&hub));
     for (unsigned i = 0; i < shards; i++)
         fake_gone(actors[i].client);
     threads_settle(&hub);
@@ -131,10 +137,14 @@ static void measure_threads(unsigned shards)
 int main(void)
 {
     double base_ns = measure("all at home", 0, 1, (const unsigned[]){0}, 0);
-    measure("published at home, read elsewhere", 0, 1, (const unsigned[]){1}, base_ns);
-    measure("published elsewhere, read at home", 1, 1, (const unsigned[]){0}, base_ns);
-    measure("published and read elsewhere", 1, 1, (const unsigned[]){2}, base_ns);
-    measure("read on all four shards", 1, 4, (const unsigned[]){0, 1, 2, 3}, base_ns);
+    measure("published at home, read elsewhere", 0, 1, (const unsigned[]){1},
+            base_ns);
+    measure("published elsewhere, read at home", 1, 1, (const unsigned[]){0},
+            base_ns);
+    measure("published and read elsewhere", 1, 1, (const unsigned[]){2},
+            base_ns);
+    measure("read on all four shards", 1, 4, (const unsigned[]){0, 1, 2, 3},
+            base_ns);
     measure_threads(1);
     measure_threads(2);
     return 0;

@@ -21,8 +21,9 @@
 #define HOT 1000
 #define MATCHES 10
 
-static const char *const tails[PER_GROUP] = {"a.b.*", "a.b.>", "a.*.*", "a.*.>", "*.b.*",
-                                             "*.b.>", "*.*.*", "*.*.>", "a.>"};
+static const char *const tails[PER_GROUP] = {"a.b.*", "a.b.>", "a.*.*",
+                                             "a.*.>", "*.b.*", "*.b.>",
+                                             "*.*.*", "*.*.>", "a.>"};
 
 struct world {
     struct fake_node node;
@@ -37,7 +38,8 @@ static void channel_name(const struct world *w, uint32_t i, char to[64])
     snprintf(to, 64, "bench:g%u.a.b.x%u", i % w->groups, i);
 }
 
-static void world_init(struct world *w, uint32_t channels, uint32_t patterns, uint32_t clients)
+static void world_init(struct world *w, uint32_t channels, uint32_t patterns,
+                       uint32_t clients)
 {
     struct hub_options o = {.inflight_bytes = 1 << 30,
                             .slice = 512,
@@ -58,8 +60,10 @@ static void world_init(struct world *w, uint32_t channels, uint32_t patterns, ui
         CHECK(fake_subscribe(w->fakes[i % clients], name) == 0);
     }
     for (uint32_t i = 0; i < w->groups * PER_GROUP; i++) {
-        snprintf(name, sizeof(name), "bench:g%u.%s", i / PER_GROUP, tails[i % PER_GROUP]);
-        CHECK(fake_subscribe(w->fakes[(uint64_t)i * 7919 % clients], name) == 0);
+        snprintf(name, sizeof(name), "bench:g%u.%s", i / PER_GROUP,
+                 tails[i % PER_GROUP]);
+        CHECK(fake_subscribe(w->fakes[(uint64_t)i * 7919 % clients], name) ==
+              0);
     }
     fake_turn(&w->node, 0);
 }
@@ -77,9 +81,10 @@ static struct msg *make_msg(struct world *w, uint32_t channel)
 {
     char name[64];
     channel_name(w, channel, name);
-    struct msg_parts parts = {.channel = str_of(name),
-                              .data = STR_LIT("{\"temperature\":21.5,\"unit\":\"C\"}"),
-                              .is_json = true};
+    struct msg_parts parts = {
+        .channel = str_of(name),
+        .data = STR_LIT("{\"temperature\":21.5,\"unit\":\"C\"}"),
+        .is_json = true};
     struct msg *m = msg_new(&w->node.hub.budget, &parts);
     CHECK(m);
     return m;
@@ -100,7 +105,8 @@ static double measure(struct world *w, uint32_t hot, uint64_t seed)
     for (uint32_t i = 0; i < PUBLISHES; i += TURN) {
         for (uint32_t k = 0; k < TURN; k++) {
             uint64_t dice = rand_next(&r);
-            m[k] = make_msg(w, hot ? chosen[dice % hot] : (uint32_t)(dice % w->channels));
+            m[k] = make_msg(w, hot ? chosen[dice % hot]
+                                   : (uint32_t)(dice % w->channels));
         }
         uint64_t t = cpu_now_ns();
         for (uint32_t k = 0; k < TURN; k++) {
@@ -117,11 +123,14 @@ static double measure(struct world *w, uint32_t hot, uint64_t seed)
     return (double)spent_ns / PUBLISHES;
 }
 
-static void report(const char *what, double small_ns, double uniform_ns, double hot_ns)
+static void report(const char *what, double small_ns, double uniform_ns,
+                   double hot_ns)
 {
-    printf("topic_bench: %-6s 1k+1k %.0f ns  1M+100k uniform %.0f ns (ratio %.2f)  "
-           "hot %d %.0f ns (ratio %.2f)  bound 3.0\n",
-           what, small_ns, uniform_ns, uniform_ns / small_ns, HOT, hot_ns, hot_ns / small_ns);
+    printf(
+        "topic_bench: %-6s 1k+1k %.0f ns  1M+100k uniform %.0f ns (ratio %.2f)  "
+        "hot %d %.0f ns (ratio %.2f)  bound 3.0\n",
+        what, small_ns, uniform_ns, uniform_ns / small_ns, HOT, hot_ns,
+        hot_ns / small_ns);
 }
 
 static int by_size(const void *x, const void *y)

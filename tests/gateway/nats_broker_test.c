@@ -5,7 +5,6 @@
 #include "gateway/broker/nats.h"
 
 #include <setjmp.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -325,17 +324,22 @@ static void the_queue_is_bounded(void **state)
 {
     struct nats_node *n = *state;
     nats_server_start(&n->server, NULL);
+    nats_peer_open(&n->peer, &n->server);
+    nats_peer_send(&n->peer, "SUB weir.node.> 1\r\n");
+    nats_peer_flush(&n->peer);
     nats_node_start(n, ",\"queue_max_size\":4096");
     NATS_NODE_PUMP(n, nats_node_status(n).connected);
+    nats_peer_wait(&n->peer, "MSG weir.node.");
+    struct fake_client *f = nats_node_subscriber(n, 0, "q");
     assert_int_equal(nats_node_publish_code(n, "q", "0"), 0);
-    kill(n->server.pid, SIGSTOP);
-    unsigned refused = 0;
+    nats_node_expect(n, f, "Pq|q|0\n"); /* and so the heartbeat before it */
+    nats_server_freeze(&n->server);
     for (int i = 0; i < 100; i++) {
         nats_node_publish(n, (unsigned)i % 2, "q", "1");
         assert_true(nats_node_status(n).queue_bytes <= 4096);
     }
     fake_settle(&n->hub);
-    refused = n->answered - 1;
+    unsigned refused = n->answered - 1;
     assert_true(refused >= 80 && refused < 100);
     NATS_NODE_PUMP(n, n->answered == 101);
     assert_int_equal(n->ok, 1);
@@ -345,10 +349,11 @@ static void the_queue_is_bounded(void **state)
     /* The heartbeats notice before nats.c does. */
     NATS_NODE_PUMP(n, nats_node_status(n).gaps == 1);
     assert_int_equal(nats_node_status(n).disconnects, 0);
-    kill(n->server.pid, SIGCONT);
+    nats_server_thaw(&n->server);
     NATS_NODE_PUMP(n, nats_node_status(n).connected);
     nats_node_publish_until_ok(n, "q", "2");
     assert_int_equal(nats_node_status(n).connects, 1);
+    fake_gone(f);
 }
 
 static void the_budget_of_the_node_holds(void **state)

@@ -107,7 +107,7 @@ static void test_answer_comes_from_the_home_shard(void **state)
     struct shard *s = not_home("a");
     struct fake_client *f = open_on(s, "a");
     fake_turn(&node, s->index);
-    fake_expect(f, ""); /* asked, not answered */
+    fake_expect(f, "");        /* asked, not answered */
     fake_publish(s, "a", "1"); /* behind the ask in the home's mailbox */
     fake_turn(&node, home("a")->index);
     fake_turn(&node, s->index);
@@ -124,12 +124,28 @@ static void test_nobody_interested_no_letter(void **state)
     for (unsigned i = 0; i < 4; i++)
         node.hub.shards[i]->stats.letters = 0;
     fake_publish(home("a"), "a", "1");
+    fake_settle(&node);
     fake_publish(home("b"), "b", "1");
     fake_settle(&node);
     for (unsigned i = 0; i < 4; i++) {
         bool subscribes = i == not_home("a")->index;
         assert_int_equal(node.hub.shards[i]->stats.letters, subscribes);
     }
+    end();
+}
+
+/* Published elsewhere, answered, and then published at the home itself: the
+ * first is still a letter there and must not be overtaken. */
+static void test_publishing_at_home_does_not_overtake(void **state)
+{
+    (void)state;
+    fake_node_init(&node, 2, NULL);
+    struct fake_client *f = open_on(home("a"), "a");
+    fake_settle(&node);
+    fake_publish(not_home("a"), "a", "1");
+    fake_publish(home("a"), "a", "2");
+    fake_settle(&node);
+    fake_expect(f, "Sa|0\nPa|a|1\nPa|a|2\n");
     end();
 }
 
@@ -175,7 +191,8 @@ static void test_late_answer_finds_nobody(void **state)
     struct fake_client *f = open_on(s, "a");
     fake_gone(f);
     fake_turn(&node, s->index); /* buried */
-    struct fake_client *heir = fake_open(s, ENCODING_WS_JSON); /* the same slot */
+    struct fake_client *heir =
+        fake_open(s, ENCODING_WS_JSON); /* the same slot */
     fake_settle(&node);
     assert_int_equal(heir->answers, 0);
     fake_expect(heir, "");
@@ -208,7 +225,8 @@ static void test_leave_and_return(void **state)
     rand_init(&r, 5);
     for (unsigned i = 0; i < 400; i++) {
         const char *name = names[i % 4];
-        struct fake_client *f = open_on(node.hub.shards[rand_below(&r, 4)], name);
+        struct fake_client *f =
+            open_on(node.hub.shards[rand_below(&r, 4)], name);
         for (uint64_t n = rand_below(&r, 8); n > 0; n--)
             fake_step(&node, &r);
         fake_gone(f);
@@ -320,7 +338,8 @@ static void bus_release(void *self, struct str channel, bool is_pattern)
     bus.releases++;
 }
 
-static const struct broker_ops bus_ops = {bus_publish, bus_acquire, bus_release};
+static const struct broker_ops bus_ops = {bus_publish, bus_acquire,
+                                          bus_release};
 
 static void on_feed_letter(void *reader, struct letter *self)
 {
@@ -353,7 +372,9 @@ static void test_answer_waits_for_the_feed(void **state)
     fake_settle(&node);
     assert_int_equal(bus.acquires, 1);
     assert_int_equal(f->answers + g->answers, 0);
-    assert_true(str_eq(str_n(bus.acquiring->channel, bus.acquiring->channel_len), STR_LIT("a")));
+    assert_true(
+        str_eq(str_n(bus.acquiring->channel, bus.acquiring->channel_len),
+               STR_LIT("a")));
     feed_is_up();
     fake_settle(&node);
     fake_expect(f, "Sa|0\n");
@@ -392,7 +413,8 @@ static void test_bus_answers_publishes(void **state)
 {
     (void)state;
     begin_with_bus();
-    struct msg_parts parts = {.channel = STR_LIT("a"), .data = STR_LIT("1"), .is_json = true};
+    struct msg_parts parts = {
+        .channel = STR_LIT("a"), .data = STR_LIT("1"), .is_json = true};
     struct publish_op *op = mem_zalloc(sizeof(*op));
     op->msg = msg_new(&node.hub.budget, &parts);
     op->done = on_published;
@@ -413,6 +435,7 @@ int main(void)
         cmocka_unit_test(test_random_life_on_all_shards),
         cmocka_unit_test(test_answer_comes_from_the_home_shard),
         cmocka_unit_test(test_nobody_interested_no_letter),
+        cmocka_unit_test(test_publishing_at_home_does_not_overtake),
         cmocka_unit_test(test_pattern_waits_for_all_shards),
         cmocka_unit_test(test_late_answer_finds_nobody),
         cmocka_unit_test(test_late_answer_finds_a_newer_attempt),

@@ -69,7 +69,8 @@ static void *visit(struct shard *s, void *question)
     return p;
 }
 
-static void on_survey(struct shard *from, void *question, void **parts, unsigned count)
+static void on_survey(struct shard *from, void *question, void **parts,
+                      unsigned count)
 {
     assert_int_equal(count, node.hub.count);
     assert_int_equal(from->index, 0);
@@ -146,8 +147,7 @@ static uint32_t count_user(struct shard *s, const char *name)
     struct client *c;
     if (!u)
         return 0;
-    LIST_FOREACH(c, &u->clients, user_link)
-    {
+    LIST_FOREACH(c, &u->clients, user_link) {
         assert_true(str_eq(client_user(c), str_of(name)));
         n++;
     }

@@ -18,7 +18,8 @@
 #define CLIENTS 4 /* of each shard, besides the witnesses */
 #define ROUNDS 1500
 
-static const char *const topics[] = {"a", "b", "ns:a", "ns:b.c", ">", "*", "ns:>", "ns:*.c"};
+static const char *const topics[] = {"a", "b", "ns:a", "ns:b.c",
+                                     ">", "*", "ns:>", "ns:*.c"};
 #define CHANNELS 4
 #define TOPICS ARRAY_LEN(topics)
 
@@ -66,7 +67,8 @@ static void on_answer(struct fake_client *f, struct sub *s, uint32_t error)
     unsigned topic = find_topic(topic_name(s->topic));
     CHECK(error == 0);
     uint32_t n = w->period_count[topic]++;
-    w->periods[topic] = mem_realloc(w->periods[topic], (n + 1) * sizeof(struct period));
+    w->periods[topic] =
+        mem_realloc(w->periods[topic], (n + 1) * sizeof(struct period));
     struct period *p = &w->periods[topic][n];
     memcpy(p->own_next, w->actor->next, sizeof(p->own_next));
     p->lasted = true;
@@ -102,7 +104,8 @@ static void *visit(struct shard *s, void *question)
     return copy;
 }
 
-static void on_survey(struct shard *from, void *question, void **parts, unsigned count)
+static void on_survey(struct shard *from, void *question, void **parts,
+                      unsigned count)
 {
     (void)question;
     for (unsigned i = 0; i < count; i++) {
@@ -156,7 +159,8 @@ static void read_order(unsigned channel)
     struct fake_line line;
     uint32_t next[SHARDS] = {0};
     for (unsigned i = 0; i < SHARDS; i++)
-        places[channel][i] = mem_alloc((actors[i].next[channel] + 1) * sizeof(uint32_t));
+        places[channel][i] =
+            mem_alloc((actors[i].next[channel] + 1) * sizeof(uint32_t));
     assert_true(fake_next(actors[channel].witness, &line));
     assert_int_equal(line.kind, 'S');
     while (fake_next(actors[channel].witness, &line)) {
@@ -180,7 +184,8 @@ struct reading {
     uint32_t next[CHANNELS];
 };
 
-static void close_reading(const struct follower *w, unsigned topic, struct reading *r)
+static void close_reading(const struct follower *w, unsigned topic,
+                          struct reading *r)
 {
     if (!r->open)
         return;

@@ -55,7 +55,8 @@ static bool naive_match(const char *pattern, const char *name)
 {
     const char *pattern_colon = strchr(pattern, ':');
     const char *name_colon = strchr(name, ':');
-    size_t pattern_ns = pattern_colon ? (size_t)(pattern_colon - pattern) + 1 : 0;
+    size_t pattern_ns =
+        pattern_colon ? (size_t)(pattern_colon - pattern) + 1 : 0;
     size_t name_ns = name_colon ? (size_t)(name_colon - name) + 1 : 0;
     if (pattern_ns != name_ns || memcmp(pattern, name, pattern_ns) != 0)
         return false;
@@ -68,7 +69,8 @@ static bool naive_is_pattern(const char *name)
     const char *colon = strchr(name, ':');
     char *rest = NULL;
     snprintf(copy, sizeof(copy), "%s", colon ? colon + 1 : name);
-    for (char *t = strtok_r(copy, ".", &rest); t; t = strtok_r(NULL, ".", &rest)) {
+    for (char *t = strtok_r(copy, ".", &rest); t;
+         t = strtok_r(NULL, ".", &rest)) {
         if (strcmp(t, "*") == 0 || strcmp(t, ">") == 0)
             return true;
     }
@@ -82,7 +84,8 @@ static const char *pick(struct rand *r, const char *const *from, size_t n)
     return from[rand_below(r, n)];
 }
 
-static void random_name(struct rand *r, char to[NAME_MAX_BYTES], unsigned depth, bool wild)
+static void random_name(struct rand *r, char to[NAME_MAX_BYTES], unsigned depth,
+                        bool wild)
 {
     static const char *const spaces[] = {"", "", "ns:", "nt:"};
     static const char *const words[] = {"a", "b", "ab", "*a", ">>"};
@@ -105,7 +108,8 @@ static void wide_name(struct rand *r, char to[NAME_MAX_BYTES], bool wild)
     unsigned a = (unsigned)rand_below(r, 3);
     unsigned b = (unsigned)rand_below(r, 3000);
     static const char *const tails[] = {"", ".*", ".>", ".x"};
-    const char *tail = tails[wild ? 1 + rand_below(r, 2) : rand_below(r, 2) * 3];
+    const char *tail =
+        tails[wild ? 1 + rand_below(r, 2) : rand_below(r, 2) * 3];
     snprintf(to, NAME_MAX_BYTES, "ns:%u.n%u%s", a, b, tail);
 }
 
@@ -146,7 +150,8 @@ static void insert(struct model *m, const char *name)
     assert_int_equal(channel_parse(str_of(name), &parsed), 0);
     struct entry *e = get_entry(m, name);
     assert_int_equal(parsed.is_pattern, e->is_pattern);
-    struct topic *t = topic_get(&m->index, str_of(name), hash_of(name), e->is_pattern);
+    struct topic *t =
+        topic_get(&m->index, str_of(name), hash_of(name), e->is_pattern);
     if (e->topic) {
         assert_ptr_equal(t, e->topic);
         return;
@@ -202,8 +207,8 @@ static void match(struct model *m, char *name)
 static void look_up(struct model *m, const char *name)
 {
     const struct entry *e = find_entry(m, name);
-    const struct topic *t =
-        topic_find(&m->index, str_of(name), hash_of(name), naive_is_pattern(name));
+    const struct topic *t = topic_find(&m->index, str_of(name), hash_of(name),
+                                       naive_is_pattern(name));
     assert_ptr_equal(t, e ? e->topic : NULL);
 }
 
@@ -227,7 +232,8 @@ static void model_fini(struct model *m)
 
 /* `ops` operations on names of up to `depth` tokens; the share of inserts
  * swings, so that the index grows and empties again. */
-static void run(uint64_t seed, unsigned ops, unsigned depth, unsigned check_every)
+static void run(uint64_t seed, unsigned ops, unsigned depth,
+                unsigned check_every)
 {
     struct model m;
     char name[NAME_MAX_BYTES];
@@ -305,7 +311,8 @@ static size_t count_matches(const struct topic_index *ix, const char *name)
 static void test_borders(void **state)
 {
     (void)state;
-    static const char *const names[] = {">", "*", "ns:>", "ns:*", "a.*.c", "a.>", "ns:a.b.>"};
+    static const char *const names[] = {">",     "*",   "ns:>",    "ns:*",
+                                        "a.*.c", "a.>", "ns:a.b.>"};
     struct model m;
     model_init(&m, 1);
     for (size_t i = 0; i < ARRAY_LEN(names); i++)
@@ -376,7 +383,8 @@ struct part {
 
 /* Subscribers come and go while a pass runs: everybody who was there when it
  * began and stays is served once, nobody who came later is. */
-static void run_pass(struct rand *r, struct topic *t, struct sub *subs, struct part *parts)
+static void run_pass(struct rand *r, struct topic *t, struct sub *subs,
+                     struct part *parts)
 {
     t->limit = t->count;
     for (size_t i = 0; i < SUBS; i++) {

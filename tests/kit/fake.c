@@ -7,8 +7,8 @@
 #include "base/mem.h"
 #include "hub/channel.h"
 
-static void encode(struct buf *to, enum encoding encoding, struct str topic, bool is_pattern,
-                   struct msg *const *msgs, size_t count)
+static void encode(struct buf *to, enum encoding encoding, struct str topic,
+                   bool is_pattern, struct msg *const *msgs, size_t count)
 {
     (void)encoding;
     (void)is_pattern;
@@ -166,7 +166,8 @@ static void on_wake(void *arg)
     *(_Atomic bool *)arg = true;
 }
 
-void fake_node_init(struct fake_node *n, unsigned shards, const struct hub_options *options)
+void fake_node_init(struct fake_node *n, unsigned shards,
+                    const struct hub_options *options)
 {
     struct hub_options o = {.inflight_bytes = 64 << 20,
                             .slice = 3,

@@ -20,10 +20,10 @@ extern const struct codec fake_codec;
 struct fake_client {
     struct client client;
     struct grave grave;
-    struct buf wire;   /* owned: everything written so far */
-    size_t read_bytes; /* of the wire, by fake_next */
+    struct buf wire;              /* owned: everything written so far */
+    size_t read_bytes;            /* of the wire, by fake_next */
     enum write_result next_write; /* what the socket says from now on */
-    bool mute;         /* writes are counted and not kept */
+    bool mute;                    /* writes are counted and not kept */
     unsigned writes;
     unsigned answers;
     uint32_t last_error;
@@ -66,7 +66,8 @@ struct fake_node {
 };
 
 /* Shards, a slice of 3, queues of 1 MiB; options may be NULL. */
-void fake_node_init(struct fake_node *n, unsigned shards, const struct hub_options *options);
+void fake_node_init(struct fake_node *n, unsigned shards,
+                    const struct hub_options *options);
 /* All clients must be gone; CHECKs that nothing is left. */
 void fake_node_fini(struct fake_node *n);
 /* One turn of one shard. */

@@ -208,6 +208,7 @@ void nats_node_acquire(struct nats_node *n, const char *channel)
     op->channel_len = (uint32_t)len;
     op->done = on_fed;
     memcpy(op->channel, channel, len);
+    node_of_result = n;
     n->hub.hub.broker.ops->acquire(n->broker, op);
 }
 

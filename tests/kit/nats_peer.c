@@ -71,6 +71,18 @@ void nats_server_kill(struct nats_server *s)
     s->pid = 0;
 }
 
+void nats_server_freeze(struct nats_server *s)
+{
+    int status;
+    kill(s->pid, SIGSTOP);
+    CHECK(waitpid(s->pid, &status, WUNTRACED) == s->pid && WIFSTOPPED(status));
+}
+
+void nats_server_thaw(struct nats_server *s)
+{
+    kill(s->pid, SIGCONT);
+}
+
 void nats_peer_send(struct nats_peer *p, const char *bytes)
 {
     size_t n = strlen(bytes);

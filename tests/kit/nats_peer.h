@@ -25,6 +25,9 @@ int nats_server_port(void);
  * password) may be NULL: anybody may connect. */
 void nats_server_start(struct nats_server *s, const char *user);
 void nats_server_kill(struct nats_server *s); /* SIGKILL; idempotent */
+/* Connected, but it does nothing until thawed. */
+void nats_server_freeze(struct nats_server *s);
+void nats_server_thaw(struct nats_server *s);
 
 struct nats_peer {
     int fd;

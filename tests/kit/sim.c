@@ -10,8 +10,9 @@
 #define NEVER UINT32_MAX
 
 static const char *const topics[] = {
-    "a", "b", "a.b", "a.c", "ns:a", "ns:b", "ns:a.b", "ns:a.c", /* channels */
-    ">", "*", "a.*", "ns:>", "ns:*", "ns:a.*", "ns:*.b",
+    "a",      "b", "a.b", "a.c",  "ns:a", "ns:b",   "ns:a.b",
+    "ns:a.c", /* channels */
+    ">",      "*", "a.*", "ns:>", "ns:*", "ns:a.*", "ns:*.b",
 };
 #define CHANNELS 8
 #define TOPICS ARRAY_LEN(topics)
@@ -25,8 +26,8 @@ struct interval {
     uint32_t asked_at;
     uint32_t answered_at; /* NEVER: not answered */
     uint32_t ended_at;    /* NEVER: it lasted */
-    bool complete; /* when it ended nothing was under way */
-    uint32_t *got; /* owned: numbers of publications, as they came */
+    bool complete;        /* when it ended nothing was under way */
+    uint32_t *got;        /* owned: numbers of publications, as they came */
     uint32_t got_count;
     uint32_t got_cap;
 };
@@ -35,7 +36,7 @@ struct player {
     struct fake_client *fake; /* NULL: the place is free */
     unsigned client;
     bool is_witness;
-    int first; /* its first interval, or -1 */
+    int first;        /* its first interval, or -1 */
     int open[TOPICS]; /* its interval that lasts, or -1 */
     int wire[TOPICS]; /* the one whose publications are read, or -1 */
 };
@@ -50,11 +51,11 @@ struct sim {
     struct interval *intervals; /* owned */
     int interval_count;
     int interval_cap;
-    uint8_t *channel_of;        /* owned: of each publication */
-    uint8_t *from_of;           /* owned: the shard that published it */
-    uint32_t *order[CHANNELS];  /* owned: publication numbers */
+    uint8_t *channel_of;       /* owned: of each publication */
+    uint8_t *from_of;          /* owned: the shard that published it */
+    uint32_t *order[CHANNELS]; /* owned: publication numbers */
     uint32_t order_count[CHANNELS];
-    uint32_t *position;         /* owned: of each publication in its order */
+    uint32_t *position; /* owned: of each publication in its order */
 };
 
 static bool dice(struct sim *s, unsigned one_in)
@@ -81,8 +82,8 @@ static void add_interval(struct sim *s, struct player *p, unsigned topic)
 {
     if (s->interval_count == s->interval_cap) {
         s->interval_cap = s->interval_cap ? s->interval_cap * 2 : 256;
-        s->intervals =
-            mem_realloc(s->intervals, (size_t)s->interval_cap * sizeof(*s->intervals));
+        s->intervals = mem_realloc(s->intervals, (size_t)s->interval_cap *
+                                                     sizeof(*s->intervals));
     }
     const struct shard *home =
         home_of(&s->node.hub, msg_channel_hash(str_of(topics[topic])));
@@ -145,15 +146,16 @@ static void on_answer(struct fake_client *f, struct sub *sub, uint32_t error)
 static void note_answer(struct sim *s, struct player *p, unsigned topic)
 {
     int i = p->wire[topic] + 1;
-    while (i < s->interval_count &&
-           (s->intervals[i].client != p->client || s->intervals[i].topic != topic ||
-            s->intervals[i].answered_at == NEVER))
+    while (i < s->interval_count && (s->intervals[i].client != p->client ||
+                                     s->intervals[i].topic != topic ||
+                                     s->intervals[i].answered_at == NEVER))
         i++;
     CHECK(i < s->interval_count);
     p->wire[topic] = i;
 }
 
-static void note_publication(struct sim *s, struct player *p, const struct fake_line *line)
+static void note_publication(struct sim *s, struct player *p,
+                             const struct fake_line *line)
 {
     unsigned topic = find_topic(line->topic);
     uint32_t number = (uint32_t)strtoul(line->data.p, NULL, 10);
@@ -193,7 +195,8 @@ static struct shard *random_shard(struct sim *s)
 
 static void enter(struct sim *s, struct player *p)
 {
-    p->fake = fake_open(random_shard(s), (enum encoding)rand_below(&s->rand, 4));
+    p->fake =
+        fake_open(random_shard(s), (enum encoding)rand_below(&s->rand, 4));
     p->fake->on_answer = on_answer;
     p->fake->arg = p;
     p->client = s->next_client++;
@@ -360,7 +363,8 @@ static void step(struct sim *s)
 
 /* --- the judgement ------------------------------------------------------------ */
 
-static void note_order(struct sim *s, unsigned channel, const uint32_t *numbers, uint32_t n)
+static void note_order(struct sim *s, unsigned channel, const uint32_t *numbers,
+                       uint32_t n)
 {
     int64_t last[HOME_MAX_SHARDS];
     memset(last, 0xff, sizeof(last));
@@ -381,7 +385,8 @@ static void note_order(struct sim *s, unsigned channel, const uint32_t *numbers,
 /* The order is what the witness saw, or that of publishing. */
 static void find_order(struct sim *s, unsigned channel)
 {
-    uint32_t *numbers = mem_alloc((s->result.publications + 1) * sizeof(uint32_t));
+    uint32_t *numbers =
+        mem_alloc((s->result.publications + 1) * sizeof(uint32_t));
     uint32_t n = 0;
     for (uint32_t i = 0; i < s->result.publications; i++) {
         if (s->channel_of[i] == channel)
@@ -416,8 +421,8 @@ static void extend(struct sim *s, struct run *r, uint32_t number)
 }
 
 /* Publications from `from` on and before `until` are owed. */
-static void judge(struct sim *s, unsigned channel, const struct run *r, uint32_t from,
-                  uint32_t until, bool to_the_end)
+static void judge(struct sim *s, unsigned channel, const struct run *r,
+                  uint32_t from, uint32_t until, bool to_the_end)
 {
     for (uint32_t i = 0; i < s->order_count[channel]; i++) {
         uint32_t number = s->order[channel][i];
@@ -431,7 +436,8 @@ static void judge(struct sim *s, unsigned channel, const struct run *r, uint32_t
     }
 }
 
-static void judge_interval(struct sim *s, const struct interval *v, unsigned channel)
+static void judge_interval(struct sim *s, const struct interval *v,
+                           unsigned channel)
 {
     struct run r = {NEVER, 0};
     for (uint32_t i = 0; i < v->got_count; i++) {
@@ -459,14 +465,16 @@ static void judge_several(struct sim *s, int first, unsigned channel)
     struct run r = {NEVER, 0};
     for (int i = first; i < s->interval_count; i++) {
         const struct interval *w = &s->intervals[i];
-        if (w->client == v->client && covers(w->topic, channel) && w->answered_at < from)
+        if (w->client == v->client && covers(w->topic, channel) &&
+            w->answered_at < from)
             from = w->answered_at;
     }
     for (uint32_t i = 0; i < v->got_count; i++) {
         if (s->channel_of[v->got[i]] == channel)
             extend(s, &r, v->got[i]);
     }
-    judge(s, channel, &r, from, v->ended_at, v->ended_at == NEVER || v->complete);
+    judge(s, channel, &r, from, v->ended_at,
+          v->ended_at == NEVER || v->complete);
 }
 
 static bool is_first_of_client(const struct sim *s, int at)
@@ -499,10 +507,11 @@ static void judge_all(struct sim *s)
 
 static void begin(struct sim *s, const struct sim_options *o)
 {
-    struct hub_options hub = {.inflight_bytes = o->inflight_bytes ? o->inflight_bytes : 64 << 20,
-                              .slice = 3,
-                              .queue_max_bytes = 1 << 20,
-                              .channel_limit = TOPICS};
+    struct hub_options hub = {
+        .inflight_bytes = o->inflight_bytes ? o->inflight_bytes : 64 << 20,
+        .slice = 3,
+        .queue_max_bytes = 1 << 20,
+        .channel_limit = TOPICS};
     *s = (struct sim){.o = *o};
     rand_init(&s->rand, o->seed);
     fake_node_init(&s->node, o->shards, &hub);

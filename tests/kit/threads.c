@@ -15,7 +15,7 @@ static struct bell bells[HOME_MAX_SHARDS];
 
 struct runner {
     pthread_t thread;
-    struct shard *shard;    /* borrowed */
+    struct shard *shard; /* borrowed */
     threads_actor_fn actor;
     void *arg;              /* borrowed */
     _Atomic unsigned *left; /* actors that have not ended */

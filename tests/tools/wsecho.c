@@ -37,10 +37,12 @@ static int run(const char *port, const char *max_message)
     struct app *app;
     sigset_t wanted;
     int sig;
-    struct config *cfg =
-        config_parse(config_text, sizeof(config_text) - 1, "wsecho", NULL, err, sizeof(err));
-    if (!cfg || config_set(cfg, "http_server.port", port, err, sizeof(err)) < 0 ||
-        config_set(cfg, "websocket.message_size_limit", max_message, err, sizeof(err)) < 0) {
+    struct config *cfg = config_parse(config_text, sizeof(config_text) - 1,
+                                      "wsecho", NULL, err, sizeof(err));
+    if (!cfg ||
+        config_set(cfg, "http_server.port", port, err, sizeof(err)) < 0 ||
+        config_set(cfg, "websocket.message_size_limit", max_message, err,
+                   sizeof(err)) < 0) {
         fprintf(stderr, "wsecho: %s\n", err);
         return 2;
     }

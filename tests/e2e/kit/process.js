@@ -21,8 +21,12 @@ const SANITIZER =
     /(Address|Thread|Leak|Memory|UndefinedBehavior)Sanitizer|runtime error:/;
 
 const running = new Set();
+const tempDirs = new Set();
 process.on('exit', () => {
     for (const child of running) child.kill('SIGKILL');
+    for (const dir of tempDirs) {
+        fs.rmSync(dir, { recursive: true, force: true });
+    }
 });
 
 async function freePort() {
@@ -37,7 +41,9 @@ async function freePort() {
 }
 
 function tempDir() {
-    return fs.mkdtempSync(path.join(os.tmpdir(), 'weir-e2e-'));
+    const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'weir-e2e-'));
+    tempDirs.add(dir);
+    return dir;
 }
 
 /* The environment without WEIR_*: those are keys of the gateway. */
