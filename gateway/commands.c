@@ -39,6 +39,10 @@ static uint32_t check_subscribe(struct session *s,
         rules_channel(cfg, f->channel, RULES_CONCRETE_OR_PATTERN, ch);
     if (error)
         return error;
+    if (f->type != 0)
+        return ERROR_PERMISSION_DENIED; /* every namespace is of streams */
+    if (f->filter.type != JSON_NULL)
+        return ERROR_BAD_REQUEST; /* nothing allows tags filters yet */
     /* No key is configured that could verify a token. */
     if (f->token.n)
         return ERROR_PERMISSION_DENIED;

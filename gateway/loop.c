@@ -36,22 +36,36 @@ static void set_options(int fd)
     setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout, sizeof(timeout));
 }
 
+/* What the peer sent is read first: closing over unread input would make the
+ * kernel take the answer back. */
 static void refuse(struct loop *l, int fd)
 {
     static const char answer[] =
         "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n"
         "Content-Length: 67\r\nRetry-After: 5\r\nConnection: close\r\n\r\n"
-        "{\"error\":{\"code\":100,\"message\":\"too many connections on this node\"}}";
+        "{\"error\":{\"code\":100,\"message\":\"too many connections on this "
+        "node\"}}";
     static struct log_limit limit;
+    char unread[4096];
     uint64_t missed;
-    ssize_t n =
-        send(fd, answer, sizeof(answer) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+    ssize_t n;
+    do
+        n = recv(fd, unread, sizeof(unread), MSG_DONTWAIT);
+    while (n == (ssize_t)sizeof(unread));
+    n = send(fd, answer, sizeof(answer) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
     (void)n;
+    shutdown(fd, SHUT_WR);
     close(fd);
     l->shard->stats.accept_refused++;
     if (log_limit_pass(&limit, l->shard->now_ns, &missed))
-        log_warn("connection_refused", "reason=limit limit=%d also=%llu",
+        log_warn("connection_refused", "reason=fd_limit limit=%d also=%llu",
                  l->app->connection_limit, (unsigned long long)missed);
+}
+
+bool loop_is_full(const struct loop *l)
+{
+    int64_t most = l->app->config->client.connection_limit;
+    return most && atomic_load(&l->app->sessions) >= most;
 }
 
 /* Out of descriptors: give the reserve up for one polite refusal, so that the
@@ -370,6 +384,7 @@ void loop_fini(struct loop *l)
     uv_run(&l->uv, UV_RUN_NOWAIT);
     uv_walk(&l->uv, close_handle, NULL);
     uv_run(&l->uv, UV_RUN_DEFAULT);
+    ws_free(l);
     CHECK(uv_loop_close(&l->uv) == 0);
     close(l->wake_fd);
     frame_unref(l->ping_ws);

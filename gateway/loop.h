@@ -21,6 +21,7 @@ struct session;
 struct lws_context;
 struct stop_letter;
 struct ws_app;
+struct ws_context;
 struct lws_vhost;
 
 struct loop {
@@ -36,6 +37,7 @@ struct loop {
     int reserve_fd; /* owned: given up to refuse a connection politely */
     struct lws_context *lws; /* owned */
     struct lws_vhost *vhost; /* borrowed: of lws */
+    struct ws_context *ws;   /* owned: ws.h's */
     bool lws_poke;           /* an lws timer was touched outside lws: wake it */
     bool stopping;           /* SIGTERM: leave when everybody is gone */
     bool cut;                /* the time for that is over */
@@ -78,6 +80,9 @@ void loop_join(struct loop *l);
 void loop_wake(void *loop);
 /* After the threads are joined. */
 void loop_fini(struct loop *l);
+
+/* Does the node have client.connection_limit clients already? */
+bool loop_is_full(const struct loop *l);
 
 /* The Date header's value, made once a second. */
 const char *loop_date(struct loop *l);

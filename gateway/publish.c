@@ -47,7 +47,8 @@ uint32_t publish_make(const struct config *cfg, struct msg_budget *budget,
                       const struct publish_request *r, struct msg **out)
 {
     bool is_json;
-    if (r->data.n > (size_t)cfg->channel.max_publication_size)
+    /* Tags count: they go out with every copy. */
+    if (r->data.n + r->tags.n > (size_t)cfg->channel.max_publication_size)
         return ERROR_BAD_REQUEST;
     uint32_t error = check_format(r->channel->options, r, &is_json);
     if (error)

@@ -13,6 +13,9 @@ typedef void (*route_fn)(struct http_exchange *x, const struct http_request *r);
 
 struct route {
     route_fn handle; /* NULL: no such path */
+    /* NULL, or asked when the head is there, before a body is read: false
+     * refuses with 401. */
+    bool (*admit)(const struct app *app, const struct http_request *r);
     size_t body_max; /* bytes of request body it takes */
     bool is_websocket;
 };

@@ -20,11 +20,24 @@ static bool is_ascii(struct str s)
     return true;
 }
 
+/* `$ns:rest` is a private channel of ns: it needs a token, and there are none
+ * yet. */
+static uint32_t private_channel(const struct config *cfg, struct str name)
+{
+    struct channel_name parsed;
+    if (channel_parse(name, &parsed) < 0 || parsed.is_pattern)
+        return ERROR_BAD_REQUEST;
+    return config_namespace(cfg, parsed.ns) ? ERROR_PERMISSION_DENIED
+                                            : ERROR_UNKNOWN_CHANNEL;
+}
+
 uint32_t rules_channel(const struct config *cfg, struct str name,
                        enum rules_use use, struct rules_channel *out)
 {
     if (name.n > (size_t)cfg->channel.max_length)
         return ERROR_BAD_REQUEST;
+    if (name.n > 1 && name.p[0] == '$' && memchr(name.p, ':', name.n))
+        return private_channel(cfg, str_skip(name, 1));
     if (channel_parse(name, &out->name) < 0)
         return ERROR_BAD_REQUEST;
     out->options = config_namespace(cfg, out->name.ns);

@@ -20,7 +20,7 @@ enum rules_use {
 };
 
 /* 0, or the protocol's error: 107 (grammar, length, regex, a pattern where
- * none may be), 102 (no such namespace). */
+ * none may be), 102 (no such namespace), 103 (a private channel of one). */
 uint32_t rules_channel(const struct config *cfg, struct str name,
                        enum rules_use use, struct rules_channel *out);
 

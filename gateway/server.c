@@ -16,7 +16,10 @@
 #include "gateway/transport/ws.h"
 
 /* Descriptors that are not connections: listeners, loops, logs, the bus. */
-#define RESERVED_FDS 64
+#define RESERVED_FDS 24
+#define FDS_PER_SHARD 12
+/* A node that could serve fewer is set up wrongly. */
+#define MIN_CONNECTIONS 16
 
 static unsigned usable_cpus(void)
 {
@@ -27,7 +30,9 @@ static unsigned usable_cpus(void)
     return n < 1 ? 1 : n > HOME_MAX_SHARDS ? HOME_MAX_SHARDS : (unsigned)n;
 }
 
-static int connection_limit(const struct config *cfg)
+/* Sockets the descriptor limit leaves for connections; ERR_SYSTEM when it is
+ * too low for the shards. */
+static int connection_limit(unsigned shards, char *err, size_t errlen)
 {
     struct rlimit lim;
     CHECK(getrlimit(RLIMIT_NOFILE, &lim) == 0);
@@ -37,10 +42,14 @@ static int connection_limit(const struct config *cfg)
             lim = more;
     }
     int64_t fds = lim.rlim_cur > INT32_MAX ? INT32_MAX : (int64_t)lim.rlim_cur;
-    int64_t most = fds > 2 * RESERVED_FDS ? fds - RESERVED_FDS : fds / 2;
-    if (cfg->client.connection_limit && cfg->client.connection_limit < most)
-        most = cfg->client.connection_limit;
-    return (int)most;
+    int64_t reserved = RESERVED_FDS + (int64_t)shards * FDS_PER_SHARD;
+    if (fds >= reserved + MIN_CONNECTIONS)
+        return (int)(fds - reserved);
+    snprintf(err, errlen,
+             "the file descriptor limit (ulimit -n) is %lld; %u shards need at "
+             "least %lld",
+             (long long)fds, shards, (long long)(reserved + MIN_CONNECTIONS));
+    return ERR_SYSTEM;
 }
 
 static void name_node(struct app *app)
@@ -90,7 +99,11 @@ static int start_parts(struct app *app, const struct ws_app *ws, char *err,
 {
     const struct config *cfg = app->config;
     unsigned count = cfg->shards ? (unsigned)cfg->shards : usable_cpus();
-    int rc = 0;
+    int rc = connection_limit(count, err, errlen);
+    if (rc < 0)
+        return rc;
+    app->connection_limit = rc;
+    rc = 0;
     if (cfg->web.enabled)
         rc = pages_load(cfg->web.root, &app->pages, err, errlen);
     if (rc == 0)
@@ -109,7 +122,6 @@ int server_start(struct config *cfg, const struct ws_app *ws, struct app **out,
     app->config = cfg;
     app->port = (uint16_t)cfg->http_server.port;
     app->started_ns = clock_now_ns();
-    app->connection_limit = connection_limit(cfg);
     int rc = start_parts(app, ws, err, errlen);
     /* A node that cannot start ends its process: nothing is undone here. */
     if (rc < 0)

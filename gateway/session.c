@@ -89,6 +89,9 @@ void session_close_reason(struct session *s, uint32_t code, struct str reason)
 {
     size_t n =
         reason.n < sizeof(s->reason) - 1 ? reason.n : sizeof(s->reason) - 1;
+    /* Half a character would make the close frame itself invalid. */
+    while (n && n < reason.n && ((unsigned char)reason.p[n] & 0xc0) == 0x80)
+        n--;
     memcpy(s->reason, reason.p, n);
     flush_replies(s);
     client_close(&s->client, code,
@@ -179,7 +182,6 @@ static void finish_connect(struct session *s)
     const struct config *cfg = config_of(s);
     char id[RAND_UUID_LEN];
     char session_id[RAND_UUID_LEN];
-    uint8_t random[16];
     if (s->client.closing || s->client.closed)
         return;
     struct connect_result r = {
@@ -190,8 +192,8 @@ static void finish_connect(struct session *s)
     };
     rand_uuid_format(s->client.id, id);
     if (!s->ops->bidirectional) {
-        rand_uuid_init(random);
-        rand_uuid_format(random, session_id);
+        rand_uuid_init(s->session_id);
+        rand_uuid_format(s->session_id, session_id);
         r.session = str_n(session_id, sizeof(session_id));
     }
     struct buf json = BUF_INIT;
@@ -324,7 +326,7 @@ static void begin_connect(struct session *s, const struct command_fields *f)
 static void on_connect(struct session *s, const struct command *cmd)
 {
     struct command_fields f;
-    if (s->state != SESSION_NEW ||
+    if (s->state != SESSION_NEW || cmd->id == 0 ||
         command_fields(cmd->body, &s->loop->strings, &f) < 0) {
         session_close(s, DISCONNECT_BAD_REQUEST);
         return;
@@ -594,6 +596,7 @@ void session_open(struct session *s, struct loop *l,
     s->ops = ops;
     s->state = SESSION_NEW;
     s->timer.fire = on_timer;
+    l->app->sessions++;
     client_open(&s->client, l->shard, encoding, &ops->transport, &events);
     arm(s, now_ms(s) + (uint64_t)config_of(s)->client.stale_close_delay_ms);
 }
@@ -602,6 +605,7 @@ void session_gone(struct session *s)
 {
     wheel_stop(&s->client.shard->wheel, &s->timer);
     client_gone(&s->client);
+    s->loop->app->sessions--;
     buf_free(&s->held);
     buf_free(&s->connect_subs);
 }

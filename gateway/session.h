@@ -52,6 +52,7 @@ struct session {
     bool paused;
     bool plain; /* /sse: no centrifuge pushes, heartbeats are comments */
     uint32_t connect_id;
+    uint8_t session_id[16]; /* UUID of a unidirectional session */
     uint32_t asking; /* subscriptions not answered yet */
     uint64_t pinged_ms;
     struct buf held;         /* owned: commands that must wait */

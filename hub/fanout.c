@@ -122,7 +122,7 @@ static uint32_t count_batch(const struct topic *t)
     uint32_t n = 0;
     size_t bytes = 0;
     while (n < t->pending_count && n < FANOUT_BATCH_MAX) {
-        bytes += t->pending[t->pending_head + n].msg->data_len;
+        bytes += msg_size(t->pending[t->pending_head + n].msg);
         if (n && bytes > FANOUT_BATCH_BYTES)
             break;
         n++;

@@ -10,7 +10,7 @@ uint32_t msg_channel_hash(struct str channel)
     return (uint32_t)hash_bytes(channel.p, channel.n);
 }
 
-static size_t size_of(const struct msg *m)
+size_t msg_size(const struct msg *m)
 {
     return sizeof(*m) + m->channel_len + m->data_len + m->tags_len +
            m->info_len;
@@ -64,7 +64,7 @@ void msg_unref(struct msg *m)
      * done before it frees; pairs with the other decrements. */
     if (atomic_fetch_sub_explicit(&m->refs, 1, memory_order_acq_rel) != 1)
         return;
-    atomic_fetch_sub_explicit(&m->budget->used_bytes, (int64_t)size_of(m),
+    atomic_fetch_sub_explicit(&m->budget->used_bytes, (int64_t)msg_size(m),
                               memory_order_relaxed);
     free(m);
 }

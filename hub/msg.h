@@ -84,6 +84,9 @@ static inline struct str msg_info(const struct msg *m)
                  m->info_len);
 }
 
+/* Bytes it takes, all parts counted. */
+size_t msg_size(const struct msg *m);
+
 /* The hash that names a channel's home shard and its place in every index. */
 uint32_t msg_channel_hash(struct str channel);
 

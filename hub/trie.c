@@ -185,6 +185,8 @@ struct walk {
 static void prefetch_children(const struct trie_node *n)
 {
     __builtin_prefetch(n->star);
+    if (!n->first)
+        return;
     __builtin_prefetch(n->first);
     __builtin_prefetch((const char *)n->first + CACHE_LINE); /* its key */
 }

@@ -223,6 +223,19 @@ static void run_publish(struct task *t, struct json_value params)
     buf_free(&strings);
 }
 
+/* An array of at most API_MAX_CHILDREN items: all of it or nothing. */
+static bool is_list(struct json_value v)
+{
+    struct json_value item;
+    uint32_t n = 0;
+    if (v.type != JSON_ARRAY)
+        return false;
+    struct json_iter it = json_iter(v);
+    while (n <= API_MAX_CHILDREN && json_next_item(&it, &item))
+        n++;
+    return n <= API_MAX_CHILDREN;
+}
+
 static void run_broadcast(struct task *t, struct json_value params)
 {
     struct buf strings = BUF_INIT;
@@ -231,8 +244,7 @@ static void run_broadcast(struct task *t, struct json_value params)
     struct json_value item;
     uint32_t error = 0;
     reserve_strings(&strings, params);
-    if (!json_member(params, STR_LIT("channels"), &channels) ||
-        channels.type != JSON_ARRAY)
+    if (!json_member(params, STR_LIT("channels"), &channels) || !is_list(channels))
         error = ERROR_BAD_REQUEST;
     if (!error)
         error = read_publication(params, &strings, &p);
@@ -243,7 +255,7 @@ static void run_broadcast(struct task *t, struct json_value params)
     }
     t->missing = 1; /* ourselves, until all are on their way */
     struct json_iter it = json_iter(channels);
-    while (t->child_count < API_MAX_CHILDREN && json_next_item(&it, &item)) {
+    while (json_next_item(&it, &item)) {
         struct str channel;
         struct task *child = add_child(t, t->method);
         if (json_text(item, &strings, &channel) < 0 || channel.n == 0)
@@ -280,14 +292,13 @@ static void run_batch(struct task *t, struct json_value params)
 {
     struct json_value commands;
     struct json_value item;
-    if (!json_member(params, STR_LIT("commands"), &commands) ||
-        commands.type != JSON_ARRAY) {
+    if (!json_member(params, STR_LIT("commands"), &commands) || !is_list(commands)) {
         task_fail(t, ERROR_BAD_REQUEST);
         return;
     }
     t->missing = 1;
     struct json_iter it = json_iter(commands);
-    while (t->child_count < API_MAX_CHILDREN && json_next_item(&it, &item))
+    while (json_next_item(&it, &item))
         run_command(t, item);
     one_less(t);
 }
@@ -345,8 +356,9 @@ static bool key_equals(struct str given, struct str key)
     return diff == 0;
 }
 
-static bool authorized(const struct config *cfg, const struct http_request *r)
+bool api_admit(const struct app *app, const struct http_request *r)
 {
+    const struct config *cfg = app->config;
     struct str key = str_of(cfg->http_api.key);
     struct str given = r->api_key;
     struct str query = r->query;
@@ -397,10 +409,6 @@ void api_handle(struct http_exchange *x, const struct http_request *r)
     struct loop *l = http_loop(x);
     const struct config *cfg = l->app->config;
     struct json_value params;
-    if (!authorized(cfg, r)) {
-        respond_plain(x, 401, STR_LIT(""), STR_LIT(""));
-        return;
-    }
     if (r->method != HTTP_IS_POST) {
         respond_plain(x, 405, STR_LIT(""), STR_LIT("Allow: POST\r\n"));
         return;

@@ -14,8 +14,12 @@
 
 #include "gateway/transport/http.h"
 
+struct app;
+
 #define API_MAX_CHILDREN 10000
 
+/* Is the API key right (or none needed)? Asked before the body is read. */
+bool api_admit(const struct app *app, const struct http_request *r);
 /* Route handler. */
 void api_handle(struct http_exchange *x, const struct http_request *r);
 

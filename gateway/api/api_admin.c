@@ -17,6 +17,7 @@ struct user_question {
     char *user;        /* owned strings */
     char *channel;
     char *client; /* UUID text, "" = every connection of the user */
+    char *session; /* the same of a unidirectional session */
     char *except; /* whitelist: UUIDs, each followed by '\n' */
     uint32_t code;
     char *reason;
@@ -33,21 +34,31 @@ static void free_question(struct user_question *q)
     free(q->user);
     free(q->channel);
     free(q->client);
+    free(q->session);
     free(q->except);
     free(q->reason);
     free(q);
 }
 
-static bool is_meant(const struct client *c, const struct user_question *q)
+static void uuid_text(const uint8_t bytes[16], char to[RAND_UUID_LEN + 1])
 {
-    char id[RAND_UUID_LEN + 2];
-    rand_uuid_format(c->id, id);
-    id[RAND_UUID_LEN] = '\0';
-    if (q->client[0] && strcmp(q->client, id) != 0)
+    rand_uuid_format(bytes, to);
+    to[RAND_UUID_LEN] = '\0';
+}
+
+static bool is_meant(const struct session *s, const struct user_question *q)
+{
+    char client[RAND_UUID_LEN + 1];
+    char session[RAND_UUID_LEN + 1];
+    uuid_text(s->client.id, client);
+    uuid_text(s->session_id, session);
+    if (q->client[0] && strcmp(q->client, client) != 0)
         return false;
-    id[RAND_UUID_LEN] = '\n';
-    id[RAND_UUID_LEN + 1] = '\0';
-    return strstr(q->except, id) == NULL;
+    if (q->session[0] && (s->ops->bidirectional || strcmp(q->session, session) != 0))
+        return false;
+    /* Every id of the list ends with a newline, which no id holds. */
+    const char *at = strstr(q->except, client);
+    return !at || at[RAND_UUID_LEN] != '\n' || (at != q->except && at[-1] != '\n');
 }
 
 static void *visit_user(struct shard *s, void *question)
@@ -57,7 +68,7 @@ static void *visit_user(struct shard *s, void *question)
     struct client *next;
     for (struct client *c = u ? LIST_FIRST(&u->clients) : NULL; c; c = next) {
         next = LIST_NEXT(c, user_link);
-        if (!c->closing && !c->closed && is_meant(c, q))
+        if (!c->closing && !c->closed && is_meant(session_of(c), q))
             q->apply(session_of(c), q);
     }
     return NULL;
@@ -74,29 +85,38 @@ static void user_done(struct shard *from, void *question, void **parts,
     free_question(q);
 }
 
-/* NULL when a field has the wrong type. */
-static struct user_question *read_question(struct task *t,
-                                           struct json_value params)
+static bool take_text(struct json_value params, const char *name, struct buf *strings,
+                      char **to)
+{
+    struct str text;
+    buf_clear(strings);
+    if (task_string(params, name, strings, &text) < 0 ||
+        (text.n && memchr(text.p, '\0', text.n)))
+        return false;
+    *to = own(text);
+    return true;
+}
+
+/* NULL when a field has the wrong type, or `user` is missing: "" is the
+ * anonymous user, and that must be said. */
+static struct user_question *read_question(struct task *t, struct json_value params)
 {
     struct buf strings = BUF_INIT;
-    struct str user;
-    struct str channel;
-    struct str client;
-    struct user_question *q = NULL;
-    buf_reserve(&strings, params.raw.n + 1);
-    if (task_string(params, "user", &strings, &user) == 0 &&
-        task_string(params, "channel", &strings, &channel) == 0 &&
-        task_string(params, "client", &strings, &client) == 0) {
-        q = mem_zalloc(sizeof(*q));
-        q->task = t;
-        q->user = own(user);
-        q->channel = own(channel);
-        q->client = own(client);
-        q->except = own(STR_LIT(""));
-        q->reason = own(STR_LIT(""));
-    }
+    struct json_value v;
+    struct user_question *q = mem_zalloc(sizeof(*q));
+    q->task = t;
+    q->except = own(STR_LIT(""));
+    q->reason = own(STR_LIT(""));
+    bool fine = json_member(params, STR_LIT("user"), &v) && v.type == JSON_STRING &&
+                take_text(params, "user", &strings, &q->user) &&
+                take_text(params, "channel", &strings, &q->channel) &&
+                take_text(params, "client", &strings, &q->client) &&
+                take_text(params, "session", &strings, &q->session);
     buf_free(&strings);
-    return q;
+    if (fine)
+        return q;
+    free_question(q);
+    return NULL;
 }
 
 static void ask_user(struct task *t, struct user_question *q)
@@ -339,79 +359,73 @@ void task_channels(struct task *t, struct json_value params)
 
 /* --- info ---------------------------------------------------------------- */
 
+/* A user may be on several shards and a channel has one home: names of users
+ * are merged, channels are counted by their homes. */
 struct info_part {
     uint32_t clients;
-    uint32_t users;
     uint32_t subs;
+    size_t channels;
+    struct channel_count *users; /* owned: a hash by name */
 };
 
 static void *visit_info(struct shard *s, void *question)
 {
-    struct info_part *p = mem_alloc(sizeof(*p));
+    struct info_part *p = mem_zalloc(sizeof(*p));
     (void)question;
-    *p = (struct info_part){s->connected_count, HASH_COUNT(s->users),
-                            s->sub_count};
+    p->clients = s->connected_count;
+    p->subs = s->sub_count;
+    p->channels = home_channel_count(&s->home);
+    for (struct user *u = s->users; u; u = u->hh.next) {
+        struct channel_count *e = mem_zalloc(sizeof(*e) + u->len + 1);
+        memcpy(e->name, u->name, u->len);
+        e->len = u->len;
+        HASH_ADD_KEYPTR(hh, p->users, e->name, e->len, e);
+    }
     return p;
 }
 
-/* A channel has one home shard, so homes count it once; a user may be on
- * several shards and is counted on each. */
-static void *visit_channel_count(struct shard *s, void *question)
+static void add_part(struct info_part *sum, struct info_part *p)
 {
-    size_t *n = mem_alloc(sizeof(*n));
-    (void)question;
-    *n = home_channel_count(&s->home);
+    sum->clients += p->clients;
+    sum->subs += p->subs;
+    sum->channels += p->channels;
+    merge_counts(&sum->users, p->users);
+    free(p);
+}
+
+static unsigned count_and_free(struct channel_count *head)
+{
+    struct channel_count *e;
+    struct channel_count *tmp;
+    unsigned n = HASH_COUNT(head);
+    HASH_ITER(hh, head, e, tmp)
+    {
+        HASH_DEL(head, e);
+        free(e);
+    }
     return n;
 }
 
-struct info_question {
-    struct task *task; /* borrowed */
-    struct info_part sum;
-};
-
-static void info_done(struct shard *from, void *question, void **parts,
-                      unsigned count)
+static void info_done(struct shard *from, void *question, void **parts, unsigned count)
 {
-    struct info_question *q = question;
-    const struct app *app = q->task->loop->app;
-    struct buf *out = &q->task->result;
-    size_t channels = 0;
-    for (unsigned i = 0; i < count; i++) {
-        channels += *(size_t *)parts[i];
-        free(parts[i]);
-    }
-    buf_printf(out, "{\"nodes\":[{\"uid\":\"%s\",\"name\":", app->node_id);
-    json_quote(out, str_of(app->node_name));
-    buf_printf(
-        out,
-        ",\"version\":\"" WEIR_VERSION "\",\"num_clients\":%u,\"num_users\":%u,"
-        "\"num_subs\":%u,\"num_channels\":%zu,\"uptime\":%llu}]}",
-        q->sum.clients, q->sum.users, q->sum.subs, channels,
-        (unsigned long long)((from->now_ns - app->started_ns) / 1000000000u));
-    task_finish(q->task);
-    free(q);
-}
-
-static void counts_done(struct shard *from, void *question, void **parts,
-                        unsigned count)
-{
-    struct info_question *q = question;
-    for (unsigned i = 0; i < count; i++) {
-        const struct info_part *p = parts[i];
-        q->sum.clients += p->clients;
-        q->sum.users += p->users;
-        q->sum.subs += p->subs;
-        free(parts[i]);
-    }
-    struct survey survey = {visit_channel_count, info_done, q};
-    hub_survey(from, &survey);
+    struct task *t = question;
+    const struct app *app = t->loop->app;
+    struct info_part sum = {0};
+    for (unsigned i = 0; i < count; i++)
+        add_part(&sum, parts[i]);
+    buf_printf(&t->result, "{\"nodes\":[{\"uid\":\"%s\",\"name\":", app->node_id);
+    json_quote(&t->result, str_of(app->node_name));
+    buf_printf(&t->result,
+               ",\"version\":\"" WEIR_VERSION "\",\"num_clients\":%u,\"num_users\":%u,"
+               "\"num_subs\":%u,\"num_channels\":%zu,\"uptime\":%llu}]}",
+               sum.clients, count_and_free(sum.users), sum.subs, sum.channels,
+               (unsigned long long)((from->now_ns - app->started_ns) / 1000000000u));
+    task_finish(t);
 }
 
 void task_info(struct task *t, struct json_value params)
 {
-    struct info_question *q = mem_zalloc(sizeof(*q));
     (void)params;
-    q->task = t;
-    struct survey survey = {visit_info, counts_done, q};
+    struct survey survey = {visit_info, info_done, t};
     hub_survey(t->loop->shard, &survey);
 }

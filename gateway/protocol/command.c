@@ -47,9 +47,36 @@ int command_parse(struct str text, struct command *out)
     return 0;
 }
 
-static int take_string(struct json_value v, struct buf *strings, struct str *out)
+/* Fields nothing is done with yet still have their types. */
+static bool has_wrong_type(struct str key, struct json_value v)
 {
-    return json_text(v, strings, out);
+    static const struct {
+        const char *name;
+        enum json_type type; /* JSON_TRUE stands for both booleans */
+    } fields[] = {
+        {"name", JSON_STRING},       {"version", JSON_STRING},
+        {"epoch", JSON_STRING},      {"recover", JSON_TRUE},
+        {"positioned", JSON_TRUE},   {"recoverable", JSON_TRUE},
+        {"join_leave", JSON_TRUE},   {"offset", JSON_NUMBER},
+        {"flag", JSON_NUMBER},       {"limit", JSON_NUMBER},
+        {"headers", JSON_OBJECT},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(fields); i++) {
+        if (!json_key_is(key, str_of(fields[i].name)))
+            continue;
+        if (fields[i].type == JSON_TRUE && v.type == JSON_FALSE)
+            return false;
+        return v.type != fields[i].type;
+    }
+    return false;
+}
+
+static int take_object(struct json_value v, struct json_value *out)
+{
+    if (v.type != JSON_OBJECT)
+        return ERR_INVALID;
+    *out = v;
+    return 0;
 }
 
 static int take_field(struct str key, struct json_value v, struct buf *strings,
@@ -62,26 +89,28 @@ static int take_field(struct str key, struct json_value v, struct buf *strings,
     if (v.type == JSON_NULL)
         return 0;
     if (json_key_is(key, STR_LIT("channel")))
-        return take_string(v, strings, &out->channel);
+        return json_text(v, strings, &out->channel);
     if (json_key_is(key, STR_LIT("token")))
-        return take_string(v, strings, &out->token);
+        return json_text(v, strings, &out->token);
     if (json_key_is(key, STR_LIT("delta")))
-        return take_string(v, strings, &out->delta);
-    if (json_key_is(key, STR_LIT("name")) || json_key_is(key, STR_LIT("version")))
-        return v.type == JSON_STRING ? 0 : ERR_INVALID;
-    if (json_key_is(key, STR_LIT("subs"))) {
-        if (v.type != JSON_OBJECT)
-            return ERR_INVALID;
-        out->subs = v;
-    }
-    return 0;
+        return json_text(v, strings, &out->delta);
+    if (json_key_is(key, STR_LIT("type")))
+        return json_i64(v, &out->type);
+    if (json_key_is(key, STR_LIT("subs")))
+        return take_object(v, &out->subs);
+    if (json_key_is(key, STR_LIT("tf")))
+        return take_object(v, &out->filter);
+    return has_wrong_type(key, v) ? ERR_INVALID : 0;
 }
 
 int command_fields(struct json_value body, struct buf *strings, struct command_fields *out)
 {
     struct str key;
     struct json_value v;
-    *out = (struct command_fields){.subs = {JSON_NULL, {NULL, 0}}};
+    *out = (struct command_fields){
+        .subs = {.type = JSON_NULL},
+        .filter = {.type = JSON_NULL},
+    };
     /* No decoded string is longer than the body: the slices stay put. */
     buf_reserve(strings, body.raw.n);
     struct json_iter it = json_iter(body);

@@ -41,6 +41,8 @@ struct command_fields {
     struct str data;    /* raw JSON, empty when absent */
     struct json_value subs; /* connect: type JSON_NULL when absent */
     struct str delta;
+    struct json_value filter; /* tf: type JSON_NULL when absent */
+    int64_t type;             /* of a subscription or publication; 0: stream */
 };
 int command_fields(struct json_value body, struct buf *strings,
                    struct command_fields *out) MUST_USE;

@@ -103,6 +103,25 @@ void encode_client_info(struct buf *to, struct str user, struct str client)
     buf_lit(to, "\"}");
 }
 
+/* The publisher's tags but one called `channel`, each with a comma. */
+static void encode_other_tags(struct buf *to, struct str tags)
+{
+    struct json_value object;
+    struct json_value value;
+    struct str key;
+    if (tags.n == 0 || json_parse(tags, &object) < 0)
+        return;
+    struct json_iter it = json_iter(object);
+    while (json_next_member(&it, &key, &value)) {
+        if (json_key_is(key, STR_LIT("channel")))
+            continue;
+        buf_str(to, key);
+        buf_char(to, ':');
+        buf_str(to, value.raw);
+        buf_char(to, ',');
+    }
+}
+
 /* The publication's tags; a pattern's subscribers find the concrete channel
  * there too, because today's SDKs do not show pub.channel. */
 static void encode_tags(struct buf *to, struct str tags, struct str concrete)
@@ -114,12 +133,8 @@ static void encode_tags(struct buf *to, struct str tags, struct str concrete)
         buf_str(to, tags);
         return;
     }
-    if (tags.n && memchr(tags.p, '"', tags.n)) {
-        buf_add(to, tags.p, tags.n - 1);
-        buf_char(to, ',');
-    } else {
-        buf_char(to, '{');
-    }
+    buf_char(to, '{');
+    encode_other_tags(to, tags);
     buf_lit(to, "\"channel\":");
     json_quote(to, concrete);
     buf_char(to, '}');

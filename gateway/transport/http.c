@@ -11,8 +11,6 @@
 
 #define READ_CHUNK 65536
 #define READS_PER_EVENT 4
-/* Reading pauses while this much of our answers is not taken. */
-#define OUT_MAX (1u << 20)
 /* After the last answer the peer has this long to close: closing with unread
  * input would make the kernel take the answer back. */
 #define LINGER_MS 2000
@@ -189,8 +187,14 @@ static void write_out(struct http_conn *c)
         }
         c->out_at += (size_t)n;
     }
-    if (c->out_at < c->out.n)
+    if (c->out_at < c->out.n) {
+        /* A peer that is never quite done must not keep what it has. */
+        if (c->out_at > READ_CHUNK && c->out_at > c->out.n / 2) {
+            buf_consume(&c->out, c->out_at);
+            c->out_at = 0;
+        }
         return;
+    }
     buf_free(&c->out);
     c->out_at = 0;
     if (c->exchange_count || c->phase == PHASE_LINGER)

@@ -25,19 +25,22 @@ struct loop *http_loop(const struct http_exchange *x)
     return x->loop;
 }
 
-struct http_exchange *http_exchange_new(struct http_conn *c, const struct http_incoming *in)
+struct http_exchange *http_exchange_new(struct http_conn *c,
+                                        const struct http_incoming *in)
 {
     struct http_exchange *x = mem_zalloc(sizeof(*x));
     x->conn = c;
     x->loop = c->loop;
     x->is_head = in->parser.method == HTTP_HEAD;
     x->keep_alive = !c->last;
+    x->say_keep_alive = in->keep_alive && in->parser.http_minor == 0;
     STAILQ_INSERT_TAIL(&c->exchanges, x, link);
     c->exchange_count++;
     return x;
 }
 
-static void format(struct buf *to, struct http_exchange *x, const struct http_response *r)
+static void format(struct buf *to, struct http_exchange *x,
+                   const struct http_response *r)
 {
     buf_lit(to, "HTTP/1.1 ");
     buf_u64(to, (uint64_t)r->status);
@@ -57,6 +60,8 @@ static void format(struct buf *to, struct http_exchange *x, const struct http_re
     buf_str(to, r->headers);
     if (!x->keep_alive)
         buf_lit(to, "Connection: close\r\n");
+    else if (x->say_keep_alive)
+        buf_lit(to, "Connection: keep-alive\r\n");
     buf_lit(to, "\r\n");
     if (!x->is_head && r->status != 204)
         buf_str(to, r->body);
@@ -111,7 +116,8 @@ static void error_body(struct buf *to, uint32_t code, struct str detail)
     buf_lit(to, "}}\n");
 }
 
-void http_respond_error(struct http_exchange *x, int status, uint32_t code, struct str detail)
+void http_respond_error(struct http_exchange *x, int status, uint32_t code,
+                        struct str detail)
 {
     http_respond_error_with(x, status, code, detail, STR_LIT(""));
 }
@@ -134,21 +140,23 @@ void http_refuse(struct http_conn *c, int status, const char *detail)
 {
     struct http_incoming none = {0};
     c->last = true;
-    struct http_exchange *x = http_exchange_new(c, c->incoming ? c->incoming : &none);
+    struct http_exchange *x =
+        http_exchange_new(c, c->incoming ? c->incoming : &none);
     free(c->incoming);
     c->incoming = NULL;
     struct buf body = BUF_INIT;
     error_body(&body, ERROR_BAD_REQUEST, str_of(detail));
-    http_respond(x, &(struct http_response){
-                        .status = status,
-                        .content_type = STR_LIT("application/json"),
-                        .body = buf_view(&body),
-                        .headers = status == 426
-                                       ? STR_LIT("Upgrade: websocket\r\n"
-                                                 "Sec-WebSocket-Version: 13\r\n")
-                                       : STR_LIT(""),
-                        .close = true,
-                    });
+    http_respond(x,
+                 &(struct http_response){
+                     .status = status,
+                     .content_type = STR_LIT("application/json"),
+                     .body = buf_view(&body),
+                     .headers = status == 426
+                                    ? STR_LIT("Upgrade: websocket\r\n"
+                                              "Sec-WebSocket-Version: 13\r\n")
+                                    : STR_LIT(""),
+                     .close = true,
+                 });
     buf_free(&body);
 }
 
@@ -175,7 +183,8 @@ bool http_cors(struct loop *l, const struct http_request *r, struct buf *to)
         return false;
     buf_lit(to, "Access-Control-Allow-Origin: ");
     buf_str(to, r->origin);
-    buf_lit(to, "\r\nAccess-Control-Allow-Credentials: true\r\nVary: Origin\r\n");
+    buf_lit(to,
+            "\r\nAccess-Control-Allow-Credentials: true\r\nVary: Origin\r\n");
     if (r->request_headers.n) {
         buf_lit(to, "Access-Control-Allow-Headers: ");
         buf_str(to, r->request_headers);

@@ -15,6 +15,9 @@
 #include "gateway/route.h"
 #include "gateway/transport/http.h"
 
+/* Reading and handling pause while this much of our answers is not taken. */
+#define OUT_MAX (1u << 20)
+
 /* A piece of conn->in, relative to the request's first byte, so that it
  * survives the buffer's growth. */
 struct span {
@@ -31,9 +34,9 @@ enum http_header {
 
 enum http_phase {
     PHASE_HEAD,
-    PHASE_LENGTH,  /* body with Content-Length */
+    PHASE_LENGTH, /* body with Content-Length */
     PHASE_CHUNKED,
-    PHASE_LINGER,  /* our last word is said; wait for the peer's FIN */
+    PHASE_LINGER, /* our last word is said; wait for the peer's FIN */
 };
 
 /* The request being read. */
@@ -49,8 +52,9 @@ struct http_incoming {
     uint32_t head_len;
     uint32_t fed; /* chunked: bytes of body given to the parser */
     uint64_t body_len;
-    bool bad_field; /* a folded header, or a space before the colon */
-    bool complete; /* the parser saw the end of the message */
+    bool bad_field; /* folded, a space before the colon, a control byte, or a
+                     * second Host */
+    bool complete;  /* the parser saw the end of the message */
     bool continued; /* 100 Continue was sent */
     bool has_origin;
     bool keep_alive;
@@ -64,7 +68,8 @@ struct http_exchange {
     bool done;
     bool is_head;
     bool keep_alive;
-    struct buf answer; /* owned: waits for earlier ones */
+    bool say_keep_alive; /* HTTP/1.0: it waits for the end otherwise */
+    struct buf answer;   /* owned: waits for earlier ones */
 };
 
 /* uv closes handles later; so it is an allocation of its own. */
@@ -104,7 +109,8 @@ struct http_conn {
 void http_process(struct http_conn *c);
 /* http_answer.c: refuse what cannot be parsed and end the connection. */
 void http_refuse(struct http_conn *c, int status, const char *detail);
-struct http_exchange *http_exchange_new(struct http_conn *c, const struct http_incoming *in);
+struct http_exchange *http_exchange_new(struct http_conn *c,
+                                        const struct http_incoming *in);
 /* http.c */
 void http_mark_dirty(struct http_conn *c);
 void http_conn_close(struct http_conn *c);

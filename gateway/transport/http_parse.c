@@ -16,7 +16,8 @@ static const struct {
 #undef ENTRY
 };
 
-static struct span span_of(const struct http_incoming *in, const char *p, size_t n)
+static struct span span_of(const struct http_incoming *in, const char *p,
+                           size_t n)
 {
     return (struct span){(uint32_t)(p - in->base), (uint32_t)n};
 }
@@ -33,7 +34,8 @@ static int on_field(http_parser *p, const char *at, size_t n)
     struct http_incoming *in = p->data;
     in->current = -1;
     for (int i = 0; i < HEADER_COUNT; i++) {
-        if (header_names[i].n == n && strncasecmp(header_names[i].name, at, n) == 0)
+        if (header_names[i].n == n &&
+            strncasecmp(header_names[i].name, at, n) == 0)
             in->current = i;
     }
     in->field = span_of(in, at, n);
@@ -44,15 +46,28 @@ static int on_field(http_parser *p, const char *at, size_t n)
     return 0;
 }
 
+static bool has_control(const char *p, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        unsigned char c = (unsigned char)p[i];
+        if ((c < ' ' && c != '\t') || c == 127)
+            return true;
+    }
+    return false;
+}
+
 static int on_value(http_parser *p, const char *at, size_t n)
 {
     struct http_incoming *in = p->data;
     /* A second value for one name means a folded line: obsolete, refused. */
-    if (in->field.n == 0 && n)
+    if ((in->field.n == 0 && n) || has_control(at, n))
         in->bad_field = true;
     in->field.n = 0;
     if (in->current < 0)
         return 0;
+    /* Whom two Hosts mean is a matter of opinion (RFC 9112, 3.2). */
+    if (in->current == HEADER_host && in->headers[HEADER_host].at)
+        in->bad_field = true;
     in->headers[in->current] = span_of(in, at, n);
     if (in->current == HEADER_origin)
         in->has_origin = true;
@@ -154,6 +169,15 @@ static void fill_request(const struct http_conn *c, struct http_request *r)
 #undef FIELD
 }
 
+/* http-parser as Debian builds it only looks at the first letter. */
+static bool names_http(const struct http_incoming *in)
+{
+    const char *p = in->base + in->url.at + in->url.n;
+    while (*p == ' ')
+        p++;
+    return memcmp(p, "HTTP/", 5) == 0;
+}
+
 /* 0, or the HTTP status that refuses the head. */
 static int parse_head(struct http_conn *c, size_t head_len)
 {
@@ -164,11 +188,15 @@ static int parse_head(struct http_conn *c, size_t head_len)
     in->conn = c;
     http_parser_init(&in->parser, HTTP_REQUEST);
     in->parser.data = in;
-    size_t parsed = http_parser_execute(&in->parser, &head_settings, in->base, head_len);
-    if (HTTP_PARSER_ERRNO(&in->parser) != HPE_OK || parsed != head_len || in->bad_field)
+    size_t parsed =
+        http_parser_execute(&in->parser, &head_settings, in->base, head_len);
+    if (HTTP_PARSER_ERRNO(&in->parser) != HPE_OK || parsed != head_len ||
+        in->bad_field)
         return 400;
     if (in->parser.http_major != 1 || in->parser.http_minor > 1)
         return 505;
+    if (!names_http(in))
+        return 400;
     if (in->parser.http_minor == 1 && in->headers[HEADER_host].at == 0)
         return 400;
     if (in->url.n == 0 || c->in.p[c->in_at + in->url.at] != '/')
@@ -204,7 +232,8 @@ static void say_continue(struct http_conn *c)
     if (in->continued || expect.n == 0)
         return;
     in->continued = true;
-    if (strncasecmp(expect.p, "100-continue", expect.n) != 0 || c->exchange_count)
+    if (strncasecmp(expect.p, "100-continue", expect.n) != 0 ||
+        c->exchange_count)
         return;
     buf_lit(&c->out, "HTTP/1.1 100 Continue\r\n\r\n");
     http_mark_dirty(c);
@@ -240,7 +269,8 @@ static void handle(struct http_conn *c, struct str body, size_t bytes)
     if (fn)
         fn(x, &r);
     else
-        http_respond_error(x, 404, ERROR_METHOD_NOT_FOUND, STR_LIT("no such path"));
+        http_respond_error(x, 404, ERROR_METHOD_NOT_FOUND,
+                           STR_LIT("no such path"));
     if (!c->gone)
         finish_request(c, bytes);
 }
@@ -270,6 +300,27 @@ static void upgrade(struct http_conn *c)
     buf_free(&bytes);
 }
 
+static bool is_admitted(const struct http_conn *c)
+{
+    struct http_request r;
+    fill_request(c, &r);
+    return c->incoming->route.admit(c->loop->app, &r);
+}
+
+/* Without a body the connection may go on; a body is not read from somebody
+ * who may not send one. */
+static void refuse_stranger(struct http_conn *c)
+{
+    struct http_incoming *in = c->incoming;
+    bool body = in->parser.flags & (F_CHUNKED | F_CONTENTLENGTH);
+    struct http_response r = {.status = 401, .close = body || !in->keep_alive};
+    c->last = r.close;
+    c->loop->shard->stats.http_requests++;
+    c->requests++;
+    http_respond(http_exchange_new(c, in), &r);
+    finish_request(c, in->head_len);
+}
+
 static void begin_request(struct http_conn *c, size_t head_len)
 {
     int status = parse_head(c, head_len);
@@ -280,10 +331,15 @@ static void begin_request(struct http_conn *c, size_t head_len)
     struct http_incoming *in = c->incoming;
     struct str url = text(c, in->url);
     in->route = route_find(c->loop->app, str_cut(&url, '?'));
+    if (in->route.admit && !is_admitted(c)) {
+        refuse_stranger(c);
+        return;
+    }
     status = plan_body(c);
     if (status) {
-        http_refuse(c, status, status == 413 ? "the body is too large here"
-                                             : "unknown transfer encoding");
+        http_refuse(c, status,
+                    status == 413 ? "the body is too large here"
+                                  : "unknown transfer encoding");
         return;
     }
     if (in->route.is_websocket) {
@@ -315,7 +371,8 @@ static bool read_chunked_body(struct http_conn *c)
         say_continue(c);
         return false;
     }
-    size_t n = http_parser_execute(&in->parser, &chunk_settings, c->in.p + at, c->in.n - at);
+    size_t n = http_parser_execute(&in->parser, &chunk_settings, c->in.p + at,
+                                   c->in.n - at);
     in->fed += (uint32_t)n;
     enum http_errno e = HTTP_PARSER_ERRNO(&in->parser);
     if (in->complete) {
@@ -356,7 +413,8 @@ static bool step(struct http_conn *c)
     if (c->in_at == c->in.n)
         return false;
     size_t head_len = find_head_end(c);
-    if (head_len > head_max || (head_len == 0 && c->in.n - c->in_at > head_max)) {
+    if (head_len > head_max ||
+        (head_len == 0 && c->in.n - c->in_at > head_max)) {
         http_refuse(c, 431, "the request head is too large");
         return false;
     }
@@ -370,7 +428,8 @@ void http_process(struct http_conn *c)
 {
     c->processing = true;
     while (!c->gone && !c->last && c->phase != PHASE_LINGER &&
-           c->exchange_count < HTTP_MAX_PIPELINE && step(c))
+           c->exchange_count < HTTP_MAX_PIPELINE &&
+           c->out.n - c->out_at < OUT_MAX && step(c))
         ;
     c->processing = false;
     if (c->gone)
@@ -415,8 +474,8 @@ static void percent_decode(struct str s, struct buf *to, bool *bad)
     }
 }
 
-bool http_query_next(struct str *query, struct buf *to, struct str *name, struct str *value,
-                     bool *bad)
+bool http_query_next(struct str *query, struct buf *to, struct str *name,
+                     struct str *value, bool *bad)
 {
     struct str pair = {NULL, 0};
     while (query->n && pair.n == 0)

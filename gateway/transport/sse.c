@@ -274,6 +274,12 @@ static bool answered_early(struct http_exchange *x, const struct http_request *r
         http_respond(x, &(struct http_response){.status = 204, .headers = buf_view(cors)});
         return true;
     }
+    if (loop_is_full(http_loop(x))) {
+        http_respond_error_with(
+            x, 503, ERROR_INTERNAL,
+            STR_LIT("the node has client.connection_limit clients"), buf_view(cors));
+        return true;
+    }
     if (r->method == HTTP_IS_GET || (post && r->method == HTTP_IS_POST))
         return false;
     struct str allow = post ? STR_LIT("Allow: GET, POST, OPTIONS\r\n")

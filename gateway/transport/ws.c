@@ -23,8 +23,10 @@ struct ws_conn {
     struct lws *wsi;        /* borrowed: lws owns it; NULL once closed */
     int fd;                 /* borrowed: lws closes it */
     bool peer_closed;       /* its close frame came */
+    bool violated;          /* it broke the protocol: nothing more is read */
     bool fin_sent;
     uint32_t echo_code;     /* what we answer it with */
+    struct buf out;         /* owned: what the kernel did not take */
     struct frame_reader reader;
 };
 
@@ -46,14 +48,11 @@ static struct ws_context *context_of(struct lws *wsi)
 
 /* --- out --------------------------------------------------------------- */
 
-/* lws keeps what the kernel refuses, so that nothing overtakes it. */
-static enum write_result give_to_lws(struct ws_conn *w, const char *p, size_t n)
+/* What the kernel refuses waits here, not in lws: while lws 4.1.6 has output
+ * of its own it does not read, and the loop spins on the unread input. */
+static enum write_result keep(struct ws_conn *w, const char *p, size_t n)
 {
-    /* lws_write only reads the bytes in the raw role; its type says less. */
-    if (lws_write(w->wsi, (unsigned char *)p, n, LWS_WRITE_RAW) < 0)
-        return WRITE_DEAD;
-    if (!lws_partial_buffered(w->wsi))
-        return WRITE_DONE;
+    buf_add(&w->out, p, n);
     lws_callback_on_writable(w->wsi);
     return WRITE_CHOKED;
 }
@@ -63,8 +62,8 @@ static enum write_result ws_write(struct client *c, const char *p, size_t n)
     struct ws_conn *w = conn_of(c);
     if (!w->wsi)
         return WRITE_DEAD;
-    if (lws_partial_buffered(w->wsi))
-        return give_to_lws(w, p, n);
+    if (w->out.n)
+        return keep(w, p, n);
     ssize_t sent = send(w->fd, p, n, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (sent == (ssize_t)n)
         return WRITE_DONE;
@@ -72,14 +71,14 @@ static enum write_result ws_write(struct client *c, const char *p, size_t n)
         return WRITE_DEAD;
     if (sent == -1)
         sent = 0;
-    return give_to_lws(w, p + sent, n - (size_t)sent);
+    return keep(w, p + sent, n - (size_t)sent);
 }
 
 /* After the close frames nothing more is said; the peer's FIN, or the
  * session's timer, ends the connection. */
 static void send_fin(struct ws_conn *w)
 {
-    if (w->fin_sent || !w->wsi || lws_partial_buffered(w->wsi))
+    if (w->fin_sent || !w->wsi || w->out.n)
         return;
     w->fin_sent = true;
     shutdown(w->fd, SHUT_WR);
@@ -105,7 +104,8 @@ static void ws_close(struct client *c, uint32_t code, struct str reason)
         n += len;
     }
     wire_ws_frame(&frame, WIRE_WS_CLOSE, str_n(payload, n));
-    if (ws_write(c, frame.p, frame.n) == WRITE_DONE && w->peer_closed)
+    if (ws_write(c, frame.p, frame.n) == WRITE_DONE &&
+        (w->peer_closed || w->violated))
         send_fin(w);
     buf_free(&frame);
 }
@@ -190,15 +190,14 @@ static void feed(struct ws_conn *w, char *p, size_t n)
 {
     const struct config *cfg = w->session.loop->app->config;
     w->session.client.shard->stats.bytes_in += n;
-    if (w->peer_closed)
+    if (w->peer_closed || w->violated)
         return;
     int rc = frame_read(&w->reader, p, n, (uint64_t)cfg->websocket.message_size_limit, on_frame,
                         w);
     if (!rc)
         return;
     /* Nothing after a violation can be understood. */
-    w->peer_closed = true;
-    w->echo_code = (uint32_t)rc;
+    w->violated = true;
     client_close(&w->session.client, (uint32_t)rc, violation_reason(rc));
 }
 
@@ -215,6 +214,7 @@ static void on_gone(struct ws_conn *w)
     struct loop *l = w->session.loop;
     w->wsi = NULL;
     frame_reader_free(&w->reader);
+    buf_free(&w->out);
     session_gone(&w->session);
     l->app->connections--;
     w->session.grave.bury = bury;
@@ -223,12 +223,20 @@ static void on_gone(struct ws_conn *w)
 
 static void on_writable(struct ws_conn *w)
 {
-    if (lws_partial_buffered(w->wsi)) {
-        lws_callback_on_writable(w->wsi);
+    ssize_t n = w->out.n
+                    ? send(w->fd, w->out.p, w->out.n, MSG_NOSIGNAL | MSG_DONTWAIT)
+                    : 0;
+    /* A broken connection ends by lws reading its error. */
+    if (n > 0)
+        buf_consume(&w->out, (size_t)n);
+    if (w->out.n) {
+        if (n >= 0 || errno == EAGAIN || errno == EINTR)
+            lws_callback_on_writable(w->wsi);
         return;
     }
+    buf_free(&w->out);
     client_writable(&w->session.client);
-    if (w->session.client.closed && w->peer_closed)
+    if (w->session.client.closed && (w->peer_closed || w->violated))
         send_fin(w);
 }
 
@@ -331,6 +339,17 @@ static bool has_token(struct str list, struct str token)
     return false;
 }
 
+static bool wants_protobuf(struct str query)
+{
+    while (query.n) {
+        struct str pair = str_cut(&query, '&');
+        if (str_eq(pair, STR_LIT("format=protobuf")) ||
+            str_eq(pair, STR_LIT("cf_protocol=protobuf")))
+            return true;
+    }
+    return false;
+}
+
 int ws_refusal(struct loop *l, const struct http_request *r, const char **why)
 {
     struct buf cors = BUF_INIT;
@@ -345,11 +364,17 @@ int ws_refusal(struct loop *l, const struct http_request *r, const char **why)
     *why = "the only subprotocol here is " SUBPROTOCOL;
     if (r->ws_protocol.n && !has_token(r->ws_protocol, STR_LIT(SUBPROTOCOL)))
         return 400;
+    *why = "the only format here is json";
+    if (wants_protobuf(r->query))
+        return 400;
     *why = "this Origin is not in client.allowed_origins";
     if (!allowed)
         return 403;
     *why = "the server is shutting down";
-    return l->stopping ? 503 : 0;
+    if (l->stopping)
+        return 503;
+    *why = "the node has client.connection_limit clients";
+    return loop_is_full(l) ? 503 : 0;
 }
 
 /* The reference server does not look at the frame type either. */
@@ -380,12 +405,14 @@ int ws_init(struct loop *l, const struct ws_app *app, char *err, size_t errlen)
         .foreign_loops = loops,
         .pt_serv_buf_size = 16384,
         .user = ctx,
+        .pcontext = &l->lws,
         .gid = (gid_t)-1,
         .uid = (uid_t)-1,
         .retry_and_idle_policy = &no_validity_timers,
     };
     lws_set_log_level(LLL_ERR, no_log);
     *ctx = (struct ws_context){l, app};
+    l->ws = ctx;
     l->lws = lws_create_context(&info);
     l->vhost = l->lws ? lws_create_vhost(l->lws, &info) : NULL;
     if (l->vhost)
@@ -394,12 +421,21 @@ int ws_init(struct loop *l, const struct ws_app *app, char *err, size_t errlen)
     return ERR_SYSTEM;
 }
 
+/* On a foreign loop lws takes itself down in two steps: the first begins to
+ * close its handles; the second frees the rest, and unloads the code of their
+ * callbacks, so the loop must have closed them all in between. */
 void ws_fini(struct loop *l)
 {
-    struct ws_context *ctx = lws_context_user(l->lws);
     lws_context_destroy(l->lws);
-    l->lws = NULL;
-    free(ctx);
+}
+
+void ws_free(struct loop *l)
+{
+    if (l->lws)
+        lws_context_destroy(l->lws);
+    CHECK(l->lws == NULL); /* lws says so through pcontext */
+    free(l->ws);
+    l->ws = NULL;
 }
 
 void ws_poke(struct loop *l)

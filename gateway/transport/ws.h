@@ -2,9 +2,9 @@
  *
  *     http_parse.c checks the upgrade -> ws_adopt: 101, the socket goes to lws
  *     in:  lws reads -> frame.h -> whole messages -> ws_app.message
- *     out: send() of ready-made frames; what the kernel refuses lws keeps
+ *     out: send() of ready-made frames; what the kernel refuses waits here
  *
- * lws is the socket layer (its raw role): loop, buffering, later TLS. Frames
+ * lws is the socket layer (its raw role): loop, flow control, later TLS. Frames
  * are read by frame.h because lws 4.1.6 accepts unmasked ones, drops pings
  * and rewrites close codes (docs/adr/0001).
  *
@@ -34,8 +34,10 @@ extern const struct ws_app ws_centrifuge;
 
 /* Make the loop's lws context. One after another, before threads start. */
 int ws_init(struct loop *l, const struct ws_app *app, char *err, size_t errlen) MUST_USE;
-/* After the loop's last turn; needs uv_run afterwards to close handles. */
+/* After the loop's last turn: begin to close lws's handles, and, when the
+ * loop has closed every handle, free the rest. */
 void ws_fini(struct loop *l);
+void ws_free(struct loop *l);
 
 /* 0 if the upgrade can be served, else the HTTP status that refuses it and
  * *why in words. */

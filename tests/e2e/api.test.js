@@ -24,7 +24,7 @@ async function assertAlive(gw) {
 
 async function rawSocket(t, gw) {
     const raw = await kit.RawSocket.connect(gw);
-    t.after(() => raw.destroy());
+    kit.defer(t, () => raw.destroy());
     return raw;
 }
 

@@ -25,7 +25,7 @@ async function assertAlive(gw) {
  * status, or null when the server just closed. */
 async function answerTo(t, gw, bytes, { end = false } = {}) {
     const raw = await kit.RawSocket.connect(gw);
-    t.after(() => raw.destroy());
+    kit.defer(t, () => raw.destroy());
     raw.write(bytes);
     if (end) raw.socket.end();
     const head = await raw.until((data) => {
@@ -160,7 +160,7 @@ describe('bad input: HTTP', LIMIT, () => {
     ]) {
         it(`slow headers are cut off: ${what}`, async (t) => {
             const raw = await kit.RawSocket.connect(gw);
-            t.after(() => raw.destroy());
+            kit.defer(t, () => raw.destroy());
             if (text) raw.write(text);
             const data = await raw.untilClosed('header_timeout');
             const answer = data.toString('latin1');
@@ -172,13 +172,13 @@ describe('bad input: HTTP', LIMIT, () => {
     it('dribbling one header byte at a time does not extend the time',
         async (t) => {
             const raw = await kit.RawSocket.connect(gw);
-            t.after(() => raw.destroy());
+            kit.defer(t, () => raw.destroy());
             raw.write('POST /api/info HTTP/1.1\r\nHost: x\r\nX-A: ');
             raw.socket.on('error', () => {});
             const drip = setInterval(() => {
                 if (!raw.over) raw.write('a');
             }, 50);
-            t.after(() => clearInterval(drip));
+            kit.defer(t, () => clearInterval(drip));
             await raw.untilClosed('header_timeout');
         });
 
@@ -329,7 +329,7 @@ describe('bad input: WebSocket frames', LIMIT, () => {
     for (const [what, codes, frames] of BAD_FRAMES) {
         it(`${codes.join(' or ')} for ${what}`, async (t) => {
             const ws = await kit.RawWs.open(gw);
-            t.after(() => ws.destroy());
+            kit.defer(t, () => ws.destroy());
             ws.write(Buffer.concat(frames));
             const code = await ws.closeCode(what);
             assert.ok(codes.includes(code), `${code}`);
@@ -343,7 +343,7 @@ describe('bad input: WebSocket frames', LIMIT, () => {
             const bytes = Buffer.concat(frames);
             if (bytes.length > 60) continue;
             const ws = await kit.RawWs.open(gw);
-            t.after(() => ws.destroy());
+            kit.defer(t, () => ws.destroy());
             await ws.writePieces(bytes);
             const code = await ws.closeCode(what);
             assert.ok(codes.includes(code), `${what}: ${code}`);
@@ -365,7 +365,7 @@ describe('bad input: WebSocket frames', LIMIT, () => {
 
     it('a message in fragments with control frames between', async (t) => {
         const ws = await kit.RawWs.open(gw);
-        t.after(() => ws.destroy());
+        kit.defer(t, () => ws.destroy());
         ws.write(Buffer.concat([
             frame(TEXT, COMMAND.slice(0, 5), { fin: false }),
             frame(PING, 'first'),
@@ -382,7 +382,7 @@ describe('bad input: WebSocket frames', LIMIT, () => {
 
     it('every ping is answered, also two at once', async (t) => {
         const ws = await kit.RawWs.open(gw);
-        t.after(() => ws.destroy());
+        kit.defer(t, () => ws.destroy());
         ws.write(Buffer.concat([frame(PING, 'one'), frame(PING, 'two'),
             frame(PING, '')]));
         for (const text of ['one', 'two', '']) {
@@ -394,7 +394,7 @@ describe('bad input: WebSocket frames', LIMIT, () => {
 
     it('a ping of 125 bytes in single bytes', async (t) => {
         const ws = await kit.RawWs.open(gw);
-        t.after(() => ws.destroy());
+        kit.defer(t, () => ws.destroy());
         const text = 'p'.repeat(125);
         await ws.writePieces(frame(PING, text));
         await ws.frame((f) => f.opcode === PONG && f.text === text, 'pong');
@@ -402,7 +402,7 @@ describe('bad input: WebSocket frames', LIMIT, () => {
 
     it('UTF-8 may be cut anywhere between fragments', async (t) => {
         const ws = await kit.RawWs.open(gw);
-        t.after(() => ws.destroy());
+        kit.defer(t, () => ws.destroy());
         const bytes = Buffer.from('{"publish":{"channel":"a",' +
             '"data":"\u00e9\u20ac\u{1f600}"},"id":9}');
         const frames = [...bytes].map((b, i) => frame(i ? 0 : TEXT,
@@ -413,7 +413,7 @@ describe('bad input: WebSocket frames', LIMIT, () => {
 
     it('several frames in one packet, one frame in many', async (t) => {
         const ws = await kit.RawWs.open(gw);
-        t.after(() => ws.destroy());
+        kit.defer(t, () => ws.destroy());
         const all = Array.from({ length: 100 }, (_, i) =>
             frame(TEXT, COMMAND.replace('9', String(i + 2))));
         ws.write(Buffer.concat(all));
@@ -425,7 +425,7 @@ describe('bad input: WebSocket frames', LIMIT, () => {
 
     it('the first frame may come with the upgrade', async (t) => {
         const raw = await kit.RawSocket.connect(gw);
-        t.after(() => raw.destroy());
+        kit.defer(t, () => raw.destroy());
         raw.write(Buffer.concat([
             Buffer.from(kit.httpBytes('GET', '/connection/websocket',
                 kit.upgradeHeaders())),
@@ -438,7 +438,7 @@ describe('bad input: WebSocket frames', LIMIT, () => {
         async (t) => {
             for (const wide of [2, 8]) {
                 const ws = await kit.RawWs.open(gw);
-                t.after(() => ws.destroy());
+                kit.defer(t, () => ws.destroy());
                 ws.write(frame(TEXT, COMMAND, { wide }));
                 const end = await ws.frame((f) => f.opcode === CLOSE ||
                     f.text.includes('"id":9'), 'reply or close');
@@ -450,7 +450,7 @@ describe('bad input: WebSocket frames', LIMIT, () => {
 
     it('a binary frame is read or refused, never ignored', async (t) => {
         const ws = await kit.RawWs.open(gw);
-        t.after(() => ws.destroy());
+        kit.defer(t, () => ws.destroy());
         ws.write(frame(BINARY, COMMAND));
         const end = await ws.frame((f) => f.opcode === CLOSE ||
             f.text.includes('"id":9'), 'reply or close');
@@ -463,7 +463,7 @@ describe('bad input: WebSocket frames', LIMIT, () => {
         const other = await kit.connected(t, gw);
         await other.subscribe('late');
         const ws = await kit.RawWs.open(gw);
-        t.after(() => ws.destroy());
+        kit.defer(t, () => ws.destroy());
         ws.write(Buffer.concat([frame(CLOSE, closePayload(1000)),
             frame(TEXT,
                 '{"publish":{"channel":"late","data":"x"},"id":2}')]));
@@ -475,7 +475,7 @@ describe('bad input: WebSocket frames', LIMIT, () => {
     it('server frames are never masked, whole and without RSV',
         async (t) => {
             const ws = await kit.RawWs.open(gw);
-            t.after(() => ws.destroy());
+            kit.defer(t, () => ws.destroy());
             ws.send('{"subscribe":{"channel":"s"},"id":2}');
             await ids(ws, 1);
             for (const n of [10, 125, 126, 200, 65000]) {

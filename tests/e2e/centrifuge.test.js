@@ -19,7 +19,7 @@ function client(t, gw, options = {}) {
         timeout: kit.ms(5000),
         ...options,
     });
-    t.after(() => centrifuge.disconnect());
+    kit.defer(t, () => centrifuge.disconnect());
     return centrifuge;
 }
 

@@ -12,7 +12,7 @@ const LIMIT = { timeout: kit.ms(60000) };
 
 function configFile(t, content) {
     const dir = kit.tempDir();
-    t.after(() => fs.rmSync(dir, { recursive: true, force: true }));
+    kit.defer(t, () => fs.rmSync(dir, { recursive: true, force: true }));
     const file = path.join(dir, 'weir-test.json');
     fs.writeFileSync(file, typeof content === 'string'
         ? content : JSON.stringify(content));
@@ -250,7 +250,7 @@ describe('cli: starting and ending', LIMIT, () => {
                 await kit.sse(t, gw, '/connection/uni_sse'),
             ];
             const kept = await kit.RawSocket.connect(gw);
-            t.after(() => kept.destroy());
+            kit.defer(t, () => kept.destroy());
             kept.write(kit.apiBytes(gw, 'info', {}));
             await kept.response();
             await gw.stop(signal);

@@ -118,7 +118,7 @@ describe('close: limits and time', LIMIT, () => {
                 chatty.send({ publish: { channel: 'a', data: 1 }, id: 7 });
             }
         }, 20);
-        t.after(() => clearInterval(chat));
+        kit.defer(t, () => clearInterval(chat));
         await silent.closedWith(3012);
         await chatty.closedWith(3012);
         await kit.waitFor(() => good.pings >= 3, 'three pings');

@@ -129,7 +129,7 @@ describe('nats: two gateways, one bus', LIMIT, () => {
         }
         const pipeline = async (gw, name) => {
             const raw = await kit.RawSocket.connect(gw);
-            t.after(() => raw.destroy());
+            kit.defer(t, () => raw.destroy());
             for (let from = 0; from < N; from += 50) {
                 const batch = Array.from({ length: 50 }, (_, i) =>
                     kit.apiBytes(gw, 'publish',
@@ -481,7 +481,7 @@ describe('nats: away and back', LIMIT, () => {
         async (t) => {
             const server = new kit.NatsServer({});
             server.port = await kit.freePort();
-            t.after(() => server.stop());
+            kit.defer(t, () => server.stop());
             const gw = await kit.gateway(t, config(server),
                 { degraded: true });
             const health = await brokerText(gw);
@@ -505,7 +505,7 @@ describe('nats: away and back', LIMIT, () => {
         const ws = await kit.connected(t, gw);
         await ws.subscribe('x');
         server.proc.child.kill('SIGSTOP');
-        t.after(() => server.proc.child.kill('SIGCONT'));
+        kit.defer(t, () => server.proc.child.kill('SIGCONT'));
         const pending = Array.from({ length: 20 }, (_, n) =>
             kit.api(gw, 'publish', { channel: 'x', data: n })
                 .catch((error) => error));

@@ -66,7 +66,7 @@ describe('pages', LIMIT, () => {
             '/%2e%2e%2fsecret.html', '/sub/%2e%2e/%2e%2e/secret.html',
             '/index.html%00.js', `/${'../'.repeat(20)}etc/passwd`]) {
             const raw = await kit.RawSocket.connect(gw);
-            t.after(() => raw.destroy());
+            kit.defer(t, () => raw.destroy());
             raw.write(kit.httpBytes('GET', name));
             const answer = await raw.response();
             assert.ok(answer.status >= 400, `${name} ${answer.status}`);

@@ -72,14 +72,17 @@ describe('protocol: connect', LIMIT, () => {
             await ws.reply(5);
             const order = ws.frames.flatMap((f) => f.trim().split('\n'))
                 .map((raw) => JSON.parse(raw).id);
-            assert.deepStrictEqual(order, [1, 2, 3, 4, 5]);
+            /* Answers to subscribes may overtake each other, nothing else. */
+            assert.strictEqual(order[0], 1);
+            assert.strictEqual(order.at(-1), 5);
+            assert.deepStrictEqual(order.sort(), [1, 2, 3, 4, 5]);
         });
 
     it('answers the subscribe before any publication of it', async (t) => {
         const feed = setInterval(() => {
             kit.publish(gw, 'busy', 1).catch(() => {});
         }, 1);
-        t.after(() => clearInterval(feed));
+        kit.defer(t, () => clearInterval(feed));
         for (let round = 0; round < 20; round++) {
             const ws = await kit.wsClient(t, gw);
             ws.send({ connect: {}, id: 1 },

@@ -119,7 +119,7 @@ describe('sse: the stream', LIMIT, () => {
     it('curl -N shows an event at once', async (t) => {
         const curl = kit.launch('curl',
             ['-sN', '--max-time', '30', gw.url('/sse?channel=curl')]);
-        t.after(() => curl.child.kill());
+        kit.defer(t, () => curl.child.kill());
         await kit.waitFor(() => curl.stdout.length > 0, 'stream is open');
         await kit.publish(gw, 'curl', { seen: true });
         await kit.waitFor(() => curl.stdout.includes(
@@ -144,7 +144,7 @@ describe('sse: the stream', LIMIT, () => {
             'POST /api/publish HTTP/1.1\r\nHost: x\r\nContent-Length: 2' +
             '\r\n\r\n{}', '\r\n\r\n', '\0\xff\0', 'x'.repeat(100000)]) {
             const raw = await kit.RawSocket.connect(gw);
-            t.after(() => raw.destroy());
+            kit.defer(t, () => raw.destroy());
             raw.write(kit.httpBytes('GET', '/sse?channel=calm'));
             await raw.until((d) => d.includes('text/event-stream'),
                 'stream');
@@ -164,7 +164,7 @@ describe('sse: the stream', LIMIT, () => {
     it('a stream asked for behind another request: answered in order',
         async (t) => {
             const raw = await kit.RawSocket.connect(gw);
-            t.after(() => raw.destroy());
+            kit.defer(t, () => raw.destroy());
             raw.write(kit.httpBytes('GET', '/health'));
             assert.strictEqual((await raw.response()).status, 200);
             raw.write(kit.httpBytes('GET', '/sse?channel=pipe'));
@@ -176,7 +176,7 @@ describe('sse: the stream', LIMIT, () => {
     it('in one packet with another request: that one is answered first',
         async (t) => {
             const raw = await kit.RawSocket.connect(gw);
-            t.after(() => raw.destroy());
+            kit.defer(t, () => raw.destroy());
             raw.write(kit.httpBytes('GET', '/health') +
                 kit.httpBytes('GET', '/sse?channel=pipe'));
             const [health] = await raw.responses(1);
@@ -331,7 +331,7 @@ describe('sse: the end', LIMIT, () => {
                 channel: CHANNEL, client: { queue_max_size: 65536 },
             });
             const slow = await kit.RawSocket.connect(gw);
-            t.after(() => slow.destroy());
+            kit.defer(t, () => slow.destroy());
             slow.write(kit.httpBytes('GET', '/sse?channel=flood'));
             await slow.until((d) => d.includes('text/event-stream'), 'open');
             slow.socket.pause();
@@ -355,7 +355,7 @@ describe('sse: EventSource', LIMIT, () => {
         const source = new EventSource(gw.url(path));
         source.got = [];
         source.onmessage = (event) => source.got.push(JSON.parse(event.data));
-        t.after(() => source.close());
+        kit.defer(t, () => source.close());
         return source;
     }
 

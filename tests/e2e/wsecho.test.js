@@ -44,7 +44,7 @@ describe('wsecho', LIMIT, () => {
 
     async function rawWs(t, to = echo) {
         const ws = await kit.RawWs.open(to, { path: PATH, connect: false });
-        t.after(() => ws.destroy());
+        kit.defer(t, () => ws.destroy());
         return ws;
     }
 
@@ -116,7 +116,7 @@ describe('wsecho', LIMIT, () => {
 
     it('the package ws agrees, both ways', async (t) => {
         const socket = new WebSocket(`ws://${kit.HOST}:${echo.port}${PATH}`);
-        t.after(() => socket.terminate());
+        kit.defer(t, () => socket.terminate());
         await kit.withDeadline(new Promise((resolve, reject) => {
             socket.once('open', resolve);
             socket.once('error', reject);
@@ -160,7 +160,7 @@ describe('wsecho', LIMIT, () => {
 
     it('--max-message is the limit of a message', async (t) => {
         const small = await startEcho('--max-message', '1000');
-        t.after(() => small.stop());
+        kit.defer(t, () => small.stop());
         const ws = await rawWs(t, small);
         ws.write(frame(BINARY, Buffer.alloc(1000)));
         await expect(ws, BINARY, Buffer.alloc(1000));

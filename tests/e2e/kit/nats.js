@@ -5,7 +5,7 @@
 const fs = require('node:fs');
 const net = require('node:net');
 const path = require('node:path');
-const { Inbox, withDeadline, waitFor } = require('./wait');
+const { defer, Inbox, withDeadline, waitFor } = require('./wait');
 const proc = require('./process');
 
 class NatsServer {
@@ -70,7 +70,7 @@ class NatsServer {
 
 async function natsServer(t, options = {}) {
     const server = await new NatsServer(options).start();
-    t.after(() => server.stop());
+    defer(t, () => server.stop());
     return server;
 }
 
@@ -173,7 +173,7 @@ class NatsClient {
 
 async function natsClient(t, server) {
     const client = await NatsClient.connect(server);
-    t.after(() => client.close());
+    defer(t, () => client.close());
     return client;
 }
 

@@ -10,7 +10,7 @@ const fs = require('node:fs');
 const net = require('node:net');
 const os = require('node:os');
 const path = require('node:path');
-const { waitFor, withDeadline } = require('./wait');
+const { defer, waitFor, withDeadline } = require('./wait');
 const { request } = require('./http');
 
 const HOST = '127.0.0.1';
@@ -240,7 +240,7 @@ function startGateway(config = {}, options = {}) {
 /* The same for one test; it ends with the test. */
 async function gateway(t, config = {}, options = {}) {
     const gw = await startGateway(config, options);
-    t.after(() => gw.stop());
+    defer(t, () => gw.stop());
     return gw;
 }
 

@@ -3,7 +3,7 @@
 'use strict';
 
 const http = require('node:http');
-const { Inbox, withDeadline } = require('./wait');
+const { defer, Inbox, withDeadline } = require('./wait');
 
 class SseClient {
     static open(gw, path, { method = 'GET', headers = {}, body } = {}) {
@@ -93,7 +93,7 @@ class SseClient {
 
 async function sse(t, gw, path, options) {
     const stream = await SseClient.open(gw, path, options);
-    t.after(() => stream.close());
+    defer(t, () => stream.close());
     return stream;
 }
 

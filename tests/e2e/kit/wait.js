@@ -120,4 +120,27 @@ class Inbox {
     }
 }
 
-module.exports = { SLOW, ms, duration, pause, withDeadline, waitFor, Inbox };
+/* Run at the end of test `t`, in the order given, all of them: t.after
+ * alone stops at the first that fails, and what is left open then keeps the
+ * process alive. */
+const deferred = new WeakMap();
+
+function defer(t, action) {
+    if (deferred.has(t)) {
+        deferred.get(t).push(action);
+        return;
+    }
+    const actions = [action];
+    deferred.set(t, actions);
+    t.after(async () => {
+        const errors = [];
+        for (const run of actions) {
+            await Promise.resolve().then(run).catch((e) => errors.push(e));
+        }
+        if (errors.length) throw errors[0];
+    });
+}
+
+module.exports = {
+    SLOW, defer, ms, duration, pause, withDeadline, waitFor, Inbox,
+};

@@ -4,7 +4,7 @@
 
 const assert = require('node:assert');
 const WebSocket = require('ws');
-const { Inbox, withDeadline } = require('./wait');
+const { defer, Inbox, withDeadline } = require('./wait');
 
 class HandshakeError extends Error {
     constructor(status, headers) {
@@ -146,7 +146,7 @@ class WsClient {
 /* Open clients that end with the test. */
 async function wsClient(t, gw, options) {
     const client = await WsClient.open(gw, options);
-    t.after(() => client.socket.terminate());
+    defer(t, () => client.socket.terminate());
     return client;
 }
 
