@@ -26,7 +26,7 @@ struct app {
     uint16_t port; /* the one really listened on */
     char node_id[37];
     char node_name[256];
-    int connection_limit; /* sockets: what the fd limit allows */
+    int connection_limit;    /* sockets: what the fd limit allows */
     _Atomic int connections; /* sockets accepted and not closed */
     _Atomic int sessions;    /* WebSocket and SSE clients among them */
     _Atomic bool draining;

@@ -257,13 +257,11 @@ static void *run(void *arg)
     while (!everybody_left(l) && !l->cut) {
         sleep_at_most(l, wait_ms);
         uv_run(&l->uv, wait_ms == 0 ? UV_RUN_NOWAIT : UV_RUN_ONCE);
-        wait_ms = shard_turn(l->shard);
+        shard_turn(l->shard);
         http_flush(l);
         ws_poke(l);
-        /* Answers may have made room for requests read before. */
-        if (!TAILQ_EMPTY(&l->shard->dirty) || !TAILQ_EMPTY(&l->shard->busy) ||
-            !SLIST_EMPTY(&l->shard->graves))
-            wait_ms = 0;
+        /* Writing answers may have started timers and requests. */
+        wait_ms = shard_sleep_ms(l->shard);
     }
     return NULL;
 }
@@ -386,13 +384,18 @@ void loop_fini(struct loop *l)
     uv_run(&l->uv, UV_RUN_DEFAULT);
     ws_free(l);
     CHECK(uv_loop_close(&l->uv) == 0);
-    close(l->wake_fd);
     frame_unref(l->ping_ws);
     frame_unref(l->ping_event);
     frame_unref(l->ping_comment);
     buf_free(&l->reply);
     buf_free(&l->scratch);
     buf_free(&l->strings);
+}
+
+void loop_free(struct loop *l)
+{
+    close(l->wake_fd);
+    free(l);
 }
 
 const char *loop_date(struct loop *l)

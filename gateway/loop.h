@@ -80,6 +80,8 @@ void loop_join(struct loop *l);
 void loop_wake(void *loop);
 /* After the threads are joined. */
 void loop_fini(struct loop *l);
+/* After hub_fini: until then other shards' last letters wake it. */
+void loop_free(struct loop *l);
 
 /* Does the node have client.connection_limit clients already? */
 bool loop_is_full(const struct loop *l);

@@ -53,7 +53,7 @@ uint32_t publish_make(const struct config *cfg, struct msg_budget *budget,
     uint32_t error = check_format(r->channel->options, r, &is_json);
     if (error)
         return error;
-    if (r->tags.n && !publish_tags_valid(r->tags))
+    if (r->tags.n && !r->tags_are_valid && !publish_tags_valid(r->tags))
         return ERROR_BAD_REQUEST;
     struct buf data = BUF_INIT;
     struct buf tags = BUF_INIT;

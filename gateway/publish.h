@@ -10,10 +10,11 @@
 
 struct publish_request {
     const struct rules_channel *channel;
-    struct str data;   /* as sent */
-    bool data_is_json; /* data went through json_parse already */
-    struct str tags;   /* a JSON object of strings (checked here), or empty */
-    struct str info;   /* ClientInfo made by us, or empty */
+    struct str data;     /* as sent */
+    bool data_is_json;   /* data went through json_parse already */
+    struct str tags;     /* a JSON object of strings, or empty */
+    bool tags_are_valid; /* publish_tags_valid said so already */
+    struct str info;     /* ClientInfo made by us, or empty */
     uint64_t born_ns;
 };
 

@@ -20,8 +20,8 @@ struct route route_find(const struct app *app, struct str path)
     const struct config *cfg = app->config;
     if (!cfg->http_api.disabled &&
         is_below(path, str_of(cfg->http_api.handler_prefix)))
-        return (struct route){
-            api_handle, api_admit, (size_t)cfg->http_server.max_body_size, false};
+        return (struct route){api_handle, api_admit,
+                              (size_t)cfg->http_server.max_body_size, false};
     if (!cfg->websocket.disabled &&
         str_eq(path, str_of(cfg->websocket.handler_prefix)))
         return (struct route){.is_websocket = true};
@@ -29,7 +29,9 @@ struct route route_find(const struct app *app, struct str path)
         return (struct route){sse_handle_plain, NULL, SMALL_BODY, false};
     if (cfg->uni_sse.enabled &&
         str_eq(path, str_of(cfg->uni_sse.handler_prefix)))
-        return (struct route){sse_handle_uni, NULL, (size_t)cfg->uni_sse.max_request_body_size, false};
+        return (struct route){sse_handle_uni, NULL,
+                              (size_t)cfg->uni_sse.max_request_body_size,
+                              false};
     if (cfg->health.enabled && str_eq(path, str_of(cfg->health.handler_prefix)))
         return (struct route){metrics_handle_health, NULL, SMALL_BODY, false};
     if (cfg->prometheus.enabled &&

@@ -18,6 +18,9 @@
 /* Descriptors that are not connections: listeners, loops, logs, the bus. */
 #define RESERVED_FDS 24
 #define FDS_PER_SHARD 12
+/* lws has tables of 16 bytes for each possible descriptor and shard: an
+ * "unlimited" limit must not cost gigabytes. */
+#define MAX_FDS 1048576
 /* A node that could serve fewer is set up wrongly. */
 #define MIN_CONNECTIONS 16
 
@@ -36,11 +39,10 @@ static int connection_limit(unsigned shards, char *err, size_t errlen)
 {
     struct rlimit lim;
     CHECK(getrlimit(RLIMIT_NOFILE, &lim) == 0);
-    if (lim.rlim_cur < lim.rlim_max) {
-        struct rlimit more = {lim.rlim_max, lim.rlim_max};
-        if (setrlimit(RLIMIT_NOFILE, &more) == 0)
-            lim = more;
-    }
+    struct rlimit want = lim;
+    want.rlim_cur = lim.rlim_max < MAX_FDS ? lim.rlim_max : MAX_FDS;
+    if (want.rlim_cur != lim.rlim_cur && setrlimit(RLIMIT_NOFILE, &want) == 0)
+        lim = want;
     int64_t fds = lim.rlim_cur > INT32_MAX ? INT32_MAX : (int64_t)lim.rlim_cur;
     int64_t reserved = RESERVED_FDS + (int64_t)shards * FDS_PER_SHARD;
     if (fds >= reserved + MIN_CONNECTIONS)
@@ -152,7 +154,7 @@ void server_stop(struct app *app)
         loop_fini(app->loops[i]);
     hub_fini(&app->hub);
     for (unsigned i = 0; i < app->hub.count; i++)
-        free(app->loops[i]);
+        loop_free(app->loops[i]);
     free(app->loops);
     pages_free(app->pages);
     config_free((struct config *)app->config);

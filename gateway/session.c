@@ -171,6 +171,12 @@ static void on_closing(struct client *c)
 {
     struct session *s = session_of(c);
     arm(s, now_ms(s) + CLOSE_MS);
+    /* What waited is not answered any more; the peer's goodbye is read. */
+    buf_free(&s->held);
+    if (!s->paused)
+        return;
+    s->paused = false;
+    s->ops->pause(s, false);
 }
 
 /* --- connect ----------------------------------------------------------- */
@@ -423,6 +429,9 @@ uint32_t session_server_subscribe(struct session *s, struct str channel)
         return error;
     struct subscribe_options o = {.is_pattern = ch.name.is_pattern,
                                   .server_side = true};
+    /* A plain stream gets a publication once, however many subscriptions
+     * bring it. */
+    s->client.several |= s->plain;
     s->asking++;
     int rc = hub_subscribe(&s->client, channel, &o);
     if (rc < 0)
@@ -474,7 +483,9 @@ static bool must_wait(const struct session *s, const struct command *cmd)
 
 static void hold(struct session *s, struct str rest)
 {
-    if (s->held.n + rest.n > SESSION_HELD_MAX) {
+    size_t most =
+        SESSION_HELD_MAX + (size_t)config_of(s)->websocket.message_size_limit;
+    if (s->held.n + rest.n > most) {
         session_close(s, DISCONNECT_BAD_REQUEST);
         return;
     }

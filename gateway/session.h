@@ -10,7 +10,7 @@
  * Owns:   its client, held commands and timer. Embedded first in what the
  *         transport allocates. Thread: the shard's.
  * Bounds: held commands: one message beyond what the transport had read when
- *         it was told to pause, at most SESSION_HELD_MAX bytes (else 3501).
+ *         it was told to pause, at most that message and SESSION_HELD_MAX bytes (else 3501).
  * Uses:   hub/, protocol/, rules, publish, auth. */
 #ifndef WEIR_GATEWAY_SESSION_H
 #define WEIR_GATEWAY_SESSION_H
@@ -19,6 +19,7 @@
 #include "gateway/protocol/codes.h"
 #include "hub/client.h"
 
+/* Beside one whole message. */
 #define SESSION_HELD_MAX (1u << 20)
 
 enum session_state {
@@ -53,7 +54,7 @@ struct session {
     bool plain; /* /sse: no centrifuge pushes, heartbeats are comments */
     uint32_t connect_id;
     uint8_t session_id[16]; /* UUID of a unidirectional session */
-    uint32_t asking; /* subscriptions not answered yet */
+    uint32_t asking;        /* subscriptions not answered yet */
     uint64_t pinged_ms;
     struct buf held;         /* owned: commands that must wait */
     struct buf connect_subs; /* owned: members of the connect result's subs */

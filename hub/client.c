@@ -111,11 +111,16 @@ static void reset_queue(struct client *c)
 static void drop_queue(struct client *c)
 {
     struct shard *s = c->shard;
+    uint64_t dropped = 0;
     for (uint32_t i = 0; i < c->queue_count; i++) {
         struct frame *f = c->queue[c->queue_head + i];
-        s->stats.drop_slow += f->publications;
+        dropped += f->publications;
         frame_unref(f);
     }
+    if (c->close_code == 3008)
+        s->stats.drop_slow += dropped;
+    else
+        s->stats.drop_gone += dropped;
     s->queued_bytes -= c->queued_bytes;
     c->queued_bytes = 0;
     reset_queue(c);
@@ -190,23 +195,29 @@ void client_cork(struct client *c)
     c->corked = true;
 }
 
+/* Past the bound if need be: without its first frame a client understands
+ * nothing of the others. */
+static void push_front(struct client *c, struct frame *f)
+{
+    if (c->queue_head + c->queue_count == c->queue_cap)
+        make_room(c);
+    struct frame **q = c->queue + c->queue_head;
+    memmove(q + 1, q, c->queue_count * sizeof(*q));
+    q[0] = f;
+    c->queue_count++;
+    c->queued_bytes += f->len;
+    c->shard->queued_bytes += f->len;
+}
+
 void client_uncork(struct client *c, struct str first)
 {
+    if (!c->closing && !c->closed) {
+        if (first.n)
+            push_front(c, frame_new(first));
+        if (c->queue_count && !c->dirty)
+            mark_dirty(c);
+    }
     c->corked = false;
-    if (c->closing || c->closed)
-        return;
-    if (first.n)
-        client_push_bytes(c, first);
-    if (c->closing || c->queue_count == 0)
-        return;
-    mark_dirty(c);
-    if (first.n == 0)
-        return;
-    /* The newest goes to the front; the others keep their order. */
-    struct frame **q = c->queue + c->queue_head;
-    struct frame *newest = q[c->queue_count - 1];
-    memmove(q + 1, q, (c->queue_count - 1) * sizeof(*q));
-    q[0] = newest;
 }
 
 void client_writable(struct client *c)

@@ -83,15 +83,22 @@ int64_t shard_turn(struct shard *s)
     shard_busy(s);
     drain_mailbox(s);
     wheel_run(&s->wheel, shard_now_ms(s));
-    bool more = !TAILQ_EMPTY(&s->busy) && fanout_run(s);
+    if (!TAILQ_EMPTY(&s->busy))
+        fanout_run(s);
     flush_dirty(s);
     forget_gathered(s);
     bury_all(s);
     s->now_ns = clock_now_ns();
     hist_add(&s->stats.turn, s->now_ns - s->busy_since_ns);
     s->busy_since_ns = 0;
-    /* Burying may close sockets, closing may make somebody dirty. */
-    if (more || !TAILQ_EMPTY(&s->busy) || !TAILQ_EMPTY(&s->dirty))
+    return shard_sleep_ms(s);
+}
+
+/* Burying may close sockets, closing may make somebody dirty. */
+int64_t shard_sleep_ms(const struct shard *s)
+{
+    if (!TAILQ_EMPTY(&s->busy) || !TAILQ_EMPTY(&s->dirty) ||
+        !SLIST_EMPTY(&s->graves))
         return 0;
     return wheel_next_ms(&s->wheel, shard_now_ms(s));
 }

@@ -84,6 +84,8 @@ void shard_free(struct shard *s);
 /* One turn. Returns how long the loop may sleep: 0 to come back at once, -1
  * for ever, else milliseconds. */
 int64_t shard_turn(struct shard *s);
+/* The same answer again, after more was done outside the turn. */
+int64_t shard_sleep_ms(const struct shard *s);
 /* To be called when the loop starts to handle an event: starts the clock of
  * the turn histogram and refreshes now_ns. */
 void shard_busy(struct shard *s);

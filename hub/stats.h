@@ -43,6 +43,7 @@
       "Times a socket took less than offered")                                 \
     X(drop_slow, "weir_drops_total", "reason=\"slow_client\"",                 \
       "Publications not delivered, by reason")                                 \
+    X(drop_gone, "weir_drops_total", "reason=\"client_gone\"", "")             \
     X(drop_not_json, "weir_drops_total", "reason=\"not_json\"", "")            \
     X(slices, "weir_fanout_slices_total", "",                                  \
       "Slices in which publications went out")                                 \
@@ -51,8 +52,9 @@
 /* Why a client went away; rows of weir_client_closes_total{reason}. */
 #define STATS_CLOSES(X)                                                        \
     X(client, 0)                                                               \
-    X(shutdown, 3001) X(internal, 3004) X(slow, 3008) X(write_error, 3009)     \
-        X(no_pong, 3012) X(bad_request, 3501) X(stale, 3502) X(force, 3503)    \
+    X(shutdown, 3001)                                                          \
+    X(internal, 3004) X(slow, 3008) X(write_error, 3009) X(no_pong, 3012)      \
+        X(bad_request, 3501) X(stale, 3502) X(force, 3503)                     \
             X(inappropriate_protocol, 3506) X(too_big, 1009) X(protocol, 1002) \
                 X(invalid_payload, 1007) X(other, 1)
 

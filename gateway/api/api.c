@@ -172,6 +172,9 @@ static uint32_t read_publication(struct json_value params, struct buf *strings,
         p->data = str_n(strings->p + at, strings->n - at);
         p->is_json = false; /* nobody has looked yet */
     }
+    /* Once for all channels of a broadcast. */
+    if (p->tags.n && !publish_tags_valid(p->tags))
+        return ERROR_BAD_REQUEST;
     return p->data.n ? 0 : ERROR_BAD_REQUEST;
 }
 
@@ -187,6 +190,7 @@ static void publish_to(struct task *t, struct str channel,
         .data = p->data,
         .data_is_json = p->is_json,
         .tags = p->tags,
+        .tags_are_valid = true,
         .born_ns = s->now_ns,
     };
     if (!error)
@@ -244,7 +248,8 @@ static void run_broadcast(struct task *t, struct json_value params)
     struct json_value item;
     uint32_t error = 0;
     reserve_strings(&strings, params);
-    if (!json_member(params, STR_LIT("channels"), &channels) || !is_list(channels))
+    if (!json_member(params, STR_LIT("channels"), &channels) ||
+        !is_list(channels))
         error = ERROR_BAD_REQUEST;
     if (!error)
         error = read_publication(params, &strings, &p);
@@ -292,7 +297,8 @@ static void run_batch(struct task *t, struct json_value params)
 {
     struct json_value commands;
     struct json_value item;
-    if (!json_member(params, STR_LIT("commands"), &commands) || !is_list(commands)) {
+    if (!json_member(params, STR_LIT("commands"), &commands) ||
+        !is_list(commands)) {
         task_fail(t, ERROR_BAD_REQUEST);
         return;
     }

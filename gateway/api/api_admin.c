@@ -16,9 +16,9 @@ struct user_question {
     struct task *task; /* borrowed: the asking loop's */
     char *user;        /* owned strings */
     char *channel;
-    char *client; /* UUID text, "" = every connection of the user */
+    char *client;  /* UUID text, "" = every connection of the user */
     char *session; /* the same of a unidirectional session */
-    char *except; /* whitelist: UUIDs, each followed by '\n' */
+    char *except;  /* whitelist: UUIDs, each followed by '\n' */
     uint32_t code;
     char *reason;
     void (*apply)(struct session *s, const struct user_question *q);
@@ -54,11 +54,13 @@ static bool is_meant(const struct session *s, const struct user_question *q)
     uuid_text(s->session_id, session);
     if (q->client[0] && strcmp(q->client, client) != 0)
         return false;
-    if (q->session[0] && (s->ops->bidirectional || strcmp(q->session, session) != 0))
+    if (q->session[0] &&
+        (s->ops->bidirectional || strcmp(q->session, session) != 0))
         return false;
     /* Every id of the list ends with a newline, which no id holds. */
     const char *at = strstr(q->except, client);
-    return !at || at[RAND_UUID_LEN] != '\n' || (at != q->except && at[-1] != '\n');
+    return !at || at[RAND_UUID_LEN] != '\n' ||
+           (at != q->except && at[-1] != '\n');
 }
 
 static void *visit_user(struct shard *s, void *question)
@@ -85,8 +87,8 @@ static void user_done(struct shard *from, void *question, void **parts,
     free_question(q);
 }
 
-static bool take_text(struct json_value params, const char *name, struct buf *strings,
-                      char **to)
+static bool take_text(struct json_value params, const char *name,
+                      struct buf *strings, char **to)
 {
     struct str text;
     buf_clear(strings);
@@ -99,7 +101,8 @@ static bool take_text(struct json_value params, const char *name, struct buf *st
 
 /* NULL when a field has the wrong type, or `user` is missing: "" is the
  * anonymous user, and that must be said. */
-static struct user_question *read_question(struct task *t, struct json_value params)
+static struct user_question *read_question(struct task *t,
+                                           struct json_value params)
 {
     struct buf strings = BUF_INIT;
     struct json_value v;
@@ -107,7 +110,8 @@ static struct user_question *read_question(struct task *t, struct json_value par
     q->task = t;
     q->except = own(STR_LIT(""));
     q->reason = own(STR_LIT(""));
-    bool fine = json_member(params, STR_LIT("user"), &v) && v.type == JSON_STRING &&
+    bool fine = json_member(params, STR_LIT("user"), &v) &&
+                v.type == JSON_STRING &&
                 take_text(params, "user", &strings, &q->user) &&
                 take_text(params, "channel", &strings, &q->channel) &&
                 take_text(params, "client", &strings, &q->client) &&
@@ -398,28 +402,30 @@ static unsigned count_and_free(struct channel_count *head)
     struct channel_count *e;
     struct channel_count *tmp;
     unsigned n = HASH_COUNT(head);
-    HASH_ITER(hh, head, e, tmp)
-    {
+    HASH_ITER(hh, head, e, tmp) {
         HASH_DEL(head, e);
         free(e);
     }
     return n;
 }
 
-static void info_done(struct shard *from, void *question, void **parts, unsigned count)
+static void info_done(struct shard *from, void *question, void **parts,
+                      unsigned count)
 {
     struct task *t = question;
     const struct app *app = t->loop->app;
     struct info_part sum = {0};
     for (unsigned i = 0; i < count; i++)
         add_part(&sum, parts[i]);
-    buf_printf(&t->result, "{\"nodes\":[{\"uid\":\"%s\",\"name\":", app->node_id);
-    json_quote(&t->result, str_of(app->node_name));
     buf_printf(&t->result,
-               ",\"version\":\"" WEIR_VERSION "\",\"num_clients\":%u,\"num_users\":%u,"
-               "\"num_subs\":%u,\"num_channels\":%zu,\"uptime\":%llu}]}",
-               sum.clients, count_and_free(sum.users), sum.subs, sum.channels,
-               (unsigned long long)((from->now_ns - app->started_ns) / 1000000000u));
+               "{\"nodes\":[{\"uid\":\"%s\",\"name\":", app->node_id);
+    json_quote(&t->result, str_of(app->node_name));
+    buf_printf(
+        &t->result,
+        ",\"version\":\"" WEIR_VERSION "\",\"num_clients\":%u,\"num_users\":%u,"
+        "\"num_subs\":%u,\"num_channels\":%zu,\"uptime\":%llu}]}",
+        sum.clients, count_and_free(sum.users), sum.subs, sum.channels,
+        (unsigned long long)((from->now_ns - app->started_ns) / 1000000000u));
     task_finish(t);
 }
 

@@ -141,6 +141,7 @@ static void on_timer(struct wheel_timer *t)
         return;
     }
     http_refuse(c, 408, "the request did not arrive in time");
+    http_arm_timer(c);
 }
 
 static bool may_read(const struct http_conn *c)

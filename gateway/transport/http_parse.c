@@ -307,18 +307,20 @@ static bool is_admitted(const struct http_conn *c)
     return c->incoming->route.admit(c->loop->app, &r);
 }
 
-/* Without a body the connection may go on; a body is not read from somebody
- * who may not send one. */
+/* A body that is here already is skipped and the connection goes on; none is
+ * waited for, so that a stranger cannot make us hold one. */
 static void refuse_stranger(struct http_conn *c)
 {
     struct http_incoming *in = c->incoming;
-    bool body = in->parser.flags & (F_CHUNKED | F_CONTENTLENGTH);
-    struct http_response r = {.status = 401, .close = body || !in->keep_alive};
+    size_t have = c->in.n - c->in_at - in->head_len;
+    uint64_t body = in->parser.flags & F_CONTENTLENGTH ? in->parser.content_length : 0;
+    bool whole = !(in->parser.flags & F_CHUNKED) && body <= have;
+    struct http_response r = {.status = 401, .close = !whole || !in->keep_alive};
     c->last = r.close;
     c->loop->shard->stats.http_requests++;
     c->requests++;
     http_respond(http_exchange_new(c, in), &r);
-    finish_request(c, in->head_len);
+    finish_request(c, in->head_len + (whole ? (size_t)body : 0));
 }
 
 static void begin_request(struct http_conn *c, size_t head_len)

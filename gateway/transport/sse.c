@@ -97,12 +97,17 @@ static enum write_result sse_write(struct client *c, const char *p, size_t n)
     return keep(s, p + sent, n - (size_t)sent);
 }
 
+/* Everything is said. With nothing unread the kernel delivers the rest and
+ * its FIN without us; otherwise the peer's FIN, or the timer, ends it. */
 static void send_fin(struct sse_conn *s)
 {
+    char unread;
     if (s->fin_sent || s->out.n)
         return;
     s->fin_sent = true;
     shutdown(s->fd, SHUT_WR);
+    if (recv(s->fd, &unread, 1, MSG_DONTWAIT | MSG_PEEK) == -1)
+        gone(s);
 }
 
 /* The stream has not begun: its end is an HTTP answer. */

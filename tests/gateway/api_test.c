@@ -51,7 +51,8 @@ static struct gate_answer ask(const char *target, const char *headers,
                target, headers, strlen(body), body);
     assert_true(gate_send(&caller, buf_view(&b)));
     gate_read(&caller);
-    assert_true(gate_next_answer(&caller, false, &a));
+    if (!gate_next_answer(&caller, false, &a))
+        fail_msg("no answer to %s %s %s", target, headers, body);
     buf_free(&b);
     return a;
 }
@@ -212,6 +213,17 @@ static void test_broadcast(void **state)
     expect("broadcast", "{\"channels\":\"a\",\"data\":1}", BAD_REQUEST);
     expect("broadcast", "{\"data\":1}", BAD_REQUEST);
     expect("broadcast", "{\"channels\":[\"a\"]}", BAD_REQUEST);
+    /* All of them, or none. */
+    struct buf b = BUF_INIT;
+    buf_lit(&b, "{\"data\":1,\"channels\":[\"a\"");
+    for (unsigned i = 0; i < API_MAX_CHILDREN; i++)
+        buf_lit(&b, ",\"a\"");
+    buf_lit(&b, "]}");
+    buf_char(&b, '\0');
+    uint64_t before = gate.loops[0]->shard->stats.pubs_in_api;
+    expect("broadcast", b.p, BAD_REQUEST);
+    assert_int_equal(gate.loops[0]->shard->stats.pubs_in_api, before);
+    buf_free(&b);
 }
 
 static void test_batch(void **state)
@@ -308,6 +320,8 @@ static void test_user_errors(void **state)
 {
     (void)state;
     static const char *const bad[] = {
+        "{}",
+        "{\"user\":null}",
         "{\"user\":5}",
         "{\"user\":\"\",\"client\":5}",
         "{\"user\":\"\",\"whitelist\":5}",

@@ -109,8 +109,15 @@ static const struct {
      "{\"channel\":\"b\",\"data\":1,\"tags\":{ \t }}"},
     {">", true, "b", "1", "{ \"k\" : \"v\" }", "",
      "{\"channel\":\">\",\"pub\":{\"data\":1,"
-     "\"tags\":{ \"k\" : \"v\" ,\"channel\":\"b\"},\"channel\":\"b\"}}",
+     "\"tags\":{\"k\":\"v\",\"channel\":\"b\"},\"channel\":\"b\"}}",
      "{\"channel\":\"b\",\"data\":1,\"tags\":{ \"k\" : \"v\" }}"},
+    /* The concrete channel is ours to say, once. */
+    {">", true, "b", "1",
+     "{\"ch\\u0061nnel\":\"x\",\"k\":\"v\",\"channel\":\"y\"}", "",
+     "{\"channel\":\">\",\"pub\":{\"data\":1,"
+     "\"tags\":{\"k\":\"v\",\"channel\":\"b\"},\"channel\":\"b\"}}",
+     "{\"channel\":\"b\",\"data\":1,\"tags\":{\"ch\\u0061nnel\":\"x\","
+     "\"k\":\"v\",\"channel\":\"y\"}}"},
     {"q\"\\.>", true, "q\"\\.\xC3\xA9/<", "\"\\u2028\"", "", "",
      "{\"channel\":\"q\\\"\\\\.>\",\"pub\":{\"data\":\"\\u2028\","
      "\"tags\":{\"channel\":\"q\\\"\\\\.\xC3\xA9/<\"},"
