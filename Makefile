@@ -56,9 +56,11 @@ LOGS    ?= $(BUILD)/test-logs
 REPORTS := $(OUT)/reports
 
 # The end-to-end tests of each mode: all of them, unless a mode names fewer.
-E2E       := $(sort $(wildcard tests/e2e/*_test.js tests/e2e/*.test.js \
-                               tests/e2e/*_test.mjs tests/e2e/*.test.mjs))
-E2E_tsan  ?= $(E2E)
+# A page is a page: the browser's tests need no sanitized gateway twice.
+E2E_WIRE  := $(sort $(wildcard tests/e2e/*.test.js))
+E2E       := $(E2E_WIRE) $(sort $(wildcard tests/e2e/browser/*.test.js))
+E2E_ubsan ?= $(E2E_WIRE)
+E2E_tsan  ?= $(E2E_WIRE)
 E2E_LIST   = $(if $(filter undefined,$(origin E2E_$(MODE))),$(E2E),$(E2E_$(MODE)))
 E2E_HOME  := $(abspath $(BUILD))/e2e
 

@@ -167,7 +167,7 @@ const struct config_key config_schema_keys[] = {
 
     INT("hub.inflight_max_size", hub.inflight_max_size, "268435456", KIB,
         1024 * GIB),
-    INT("hub.slice", hub.slice, "512", 16, 65536),
+    INT("hub.slice", hub.slice, "128", 16, 65536),
 
     STRING("nats.url", nats.url, "", STRING_MAX, CONFIG_URL),
     STRING("nats.prefix", nats.prefix, "weir", 64, 0),

@@ -250,18 +250,23 @@ static void sleep_at_most(struct loop *l, int64_t ms)
         uv_timer_stop(&l->timer);
 }
 
+int64_t loop_turn(struct loop *l, uv_run_mode mode)
+{
+    uv_run(&l->uv, mode);
+    shard_turn(l->shard);
+    http_flush(l);
+    ws_poke(l);
+    /* Writing answers may have started timers and requests. */
+    return shard_sleep_ms(l->shard);
+}
+
 static void *run(void *arg)
 {
     struct loop *l = arg;
     int64_t wait_ms = 0;
     while (!everybody_left(l) && !l->cut) {
         sleep_at_most(l, wait_ms);
-        uv_run(&l->uv, wait_ms == 0 ? UV_RUN_NOWAIT : UV_RUN_ONCE);
-        shard_turn(l->shard);
-        http_flush(l);
-        ws_poke(l);
-        /* Writing answers may have started timers and requests. */
-        wait_ms = shard_sleep_ms(l->shard);
+        wait_ms = loop_turn(l, wait_ms == 0 ? UV_RUN_NOWAIT : UV_RUN_ONCE);
     }
     return NULL;
 }

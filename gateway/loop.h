@@ -71,6 +71,9 @@ int loop_init(struct loop *l, struct app *app, const struct ws_app *ws,
 /* Listen on a port with SO_REUSEPORT; 0 means any, the one taken is stored
  * in app->port for the next loops. */
 int loop_listen(struct loop *l, char *err, size_t errlen) MUST_USE;
+/* One round: sockets, the shard's turn, answers. Returns how long the next may
+ * sleep (shard_turn). The thread does nothing else; tests call it too. */
+int64_t loop_turn(struct loop *l, uv_run_mode mode);
 void loop_start(struct loop *l);
 /* Any thread: say goodbye to every client, then leave the thread, at the
  * latest after shutdown.timeout. */

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "gateway/auth/auth.h"
 #include "gateway/protocol/command.h"
@@ -612,8 +613,27 @@ void session_open(struct session *s, struct loop *l,
     arm(s, now_ms(s) + (uint64_t)config_of(s)->client.stale_close_delay_ms);
 }
 
+static void log_closed(const struct session *s)
+{
+    static const char *const carriers[] = {
+        [ENCODING_WS_JSON] = "websocket",
+        [ENCODING_UNI_SSE] = "uni_sse",
+        [ENCODING_SSE] = "sse",
+        [ENCODING_SSE_RAW] = "sse",
+    };
+    const struct client *c = &s->client;
+    char id[RAND_UUID_LEN];
+    if (!log_enabled(LOG_DEBUG))
+        return;
+    rand_uuid_format(c->id, id);
+    log_debug("client_closed", "client=%.*s transport=%s code=%u reason=%s",
+              RAND_UUID_LEN, id, carriers[c->encoding], c->close_code,
+              log_quote(c->close_reason));
+}
+
 void session_gone(struct session *s)
 {
+    log_closed(s);
     wheel_stop(&s->client.shard->wheel, &s->timer);
     client_gone(&s->client);
     s->loop->app->sessions--;

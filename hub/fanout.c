@@ -7,7 +7,7 @@
 #include "hub/hub.h"
 
 /* How many subscribers of one topic before the next topic has its turn. */
-#define QUANTUM 128
+#define QUANTUM 64
 
 /* A batch on its way to the subscribers of one topic. */
 struct pass {

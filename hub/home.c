@@ -365,14 +365,18 @@ void home_post(struct hub *hub, struct msg *m)
     mailbox_post(&home->mailbox, &pub_letter(m, on_bus_publish)->letter);
 }
 
+/* Are there letters that came before what is done now? */
+static bool is_behind(struct shard *s)
+{
+    return s->hub->count > 1 && (s->draining || mailbox_depth(&s->mailbox) > 0);
+}
+
 void home_send(struct shard *from, struct msg *m)
 {
     struct shard *home = home_of(from->hub, m->channel_hash);
     /* A publication answered on another shard may still be a letter in our
      * mailbox: one that was published after that answer must not pass it. */
-    bool at_once = home == from && (from->hub->count == 1 ||
-                                    mailbox_depth(&home->mailbox) == 0);
-    if (at_once)
+    if (home == from && !is_behind(home))
         home_publish(home, m);
     else
         mailbox_post(&home->mailbox, &pub_letter(m, on_publish)->letter);

@@ -35,6 +35,7 @@ static bool drain_mailbox(struct shard *s)
     struct letter *l;
     while ((l = STAILQ_FIRST(&letters))) {
         STAILQ_REMOVE_HEAD(&letters, link);
+        s->draining = !STAILQ_EMPTY(&letters);
         s->stats.letters++;
         l->run(s, l);
     }

@@ -46,6 +46,7 @@ struct shard {
     struct topic_index topics;
     struct home home; /* channels whose home shard this is */
     struct rand rand;
+    bool draining;          /* letters taken from the mailbox are being run */
     uint64_t now_ns;        /* of this turn; refreshed by shard_now */
     uint64_t busy_since_ns; /* 0: nothing was done in this turn yet */
 

@@ -50,13 +50,29 @@
     X(letters, "weir_letters_total", "", "Letters taken from the mailbox")
 
 /* Why a client went away; rows of weir_client_closes_total{reason}. */
-#define STATS_CLOSES(X)                                                        \
-    X(client, 0)                                                               \
-    X(shutdown, 3001)                                                          \
-    X(internal, 3004) X(slow, 3008) X(write_error, 3009) X(no_pong, 3012)      \
-        X(bad_request, 3501) X(stale, 3502) X(force, 3503)                     \
-            X(inappropriate_protocol, 3506) X(too_big, 1009) X(protocol, 1002) \
-                X(invalid_payload, 1007) X(other, 1)
+/* clang-format off */
+#define STATS_CLOSES(X)             \
+    X(client, 0)                    \
+    X(shutdown, 3001)               \
+    X(internal, 3004)               \
+    X(expired, 3005)                \
+    X(slow, 3008)                   \
+    X(write_error, 3009)            \
+    X(no_pong, 3012)                \
+    X(too_many_requests, 3013)      \
+    X(invalid_token, 3500)          \
+    X(bad_request, 3501)            \
+    X(stale, 3502)                  \
+    X(force, 3503)                  \
+    X(channel_limit, 3505)          \
+    X(inappropriate_protocol, 3506) \
+    X(permission_denied, 3507)      \
+    X(not_available, 3508)          \
+    X(protocol, 1002)               \
+    X(invalid_payload, 1007)        \
+    X(too_big, 1009)                \
+    X(other, 1)
+/* clang-format on */
 
 struct stats {
 #define FIELD(field, metric, labels, help) uint64_t field;

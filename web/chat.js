@@ -15,6 +15,7 @@ const CHANNEL = "chat:lobby";
 const LINES_MAX = 300; // older ones leave the page
 const SEEN_MAX = 2000;
 const FOLLOW_MS = 120000;
+const NEAR_END_PX = 120;   // closer than this, the list follows what is new
 const NAME_MAX = 32;
 const TEXT_MAX = 2000;
 
@@ -50,16 +51,22 @@ function hue(name) {
 
 /* ---- the list ----------------------------------------------------------- */
 
+const box = $("scroll");
 let previous = { key: "", at: 0 };
+let atEnd = true; // as the reader left it; whoever reads up there stays there
+
+/* To be called after whatever makes the list taller. */
+function keepEnd() {
+  if (atEnd)
+    box.scrollTop = box.scrollHeight;
+}
 
 function append(line) {
-  const box = $("scroll");
-  const near = box.scrollHeight - box.scrollTop - box.clientHeight < 120;
   $("talk").append(line);
   while ($("talk").children.length > LINES_MAX)
     $("talk").firstElementChild.remove();
-  if (near || line.classList.contains("mine"))
-    box.scrollTop = box.scrollHeight;
+  atEnd ||= line.classList.contains("mine");
+  keepEnd();
 }
 
 function showEvent(text) {
@@ -95,6 +102,7 @@ function showFate(line, fate, words, action) {
     button.onclick = action;
     label.append(button);
   }
+  keepEnd();
 }
 
 /* ---- sending ------------------------------------------------------------ */
@@ -139,6 +147,11 @@ function onPublication(data, info) {
 }
 
 /* ---- wiring ------------------------------------------------------------- */
+
+box.onscroll = () => {
+  atEnd = box.scrollHeight - box.scrollTop - box.clientHeight < NEAR_END_PX;
+};
+new ResizeObserver(keepEnd).observe(box); // the keyboard of a phone, a turn
 
 $("name").value = localStorage.getItem("weir-chat-name") ?? "";
 $("name").onchange = () => localStorage.setItem("weir-chat-name", $("name").value);

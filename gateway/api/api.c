@@ -410,6 +410,15 @@ static bool wants_transport_errors(const struct config *cfg,
            str_eq(r->error_mode, STR_LIT("transport"));
 }
 
+/* Without a key any web page could make its visitor's browser publish. */
+static bool is_foreign_page(struct loop *l, const struct http_request *r)
+{
+    struct buf cors = BUF_INIT;
+    bool foreign = l->app->config->http_api.insecure && !http_cors(l, r, &cors);
+    buf_free(&cors);
+    return foreign;
+}
+
 void api_handle(struct http_exchange *x, const struct http_request *r)
 {
     struct loop *l = http_loop(x);
@@ -417,6 +426,12 @@ void api_handle(struct http_exchange *x, const struct http_request *r)
     struct json_value params;
     if (r->method != HTTP_IS_POST) {
         respond_plain(x, 405, STR_LIT(""), STR_LIT("Allow: POST\r\n"));
+        return;
+    }
+    if (is_foreign_page(l, r)) {
+        respond_plain(x, 403,
+                      STR_LIT("this Origin is not in client.allowed_origins\n"),
+                      STR_LIT(""));
         return;
     }
     struct str name =

@@ -54,11 +54,11 @@ static bool has_wrong_type(struct str key, struct json_value v)
         const char *name;
         enum json_type type; /* JSON_TRUE stands for both booleans */
     } fields[] = {
-        {"name", JSON_STRING},       {"version", JSON_STRING},
-        {"epoch", JSON_STRING},      {"recover", JSON_TRUE},
-        {"positioned", JSON_TRUE},   {"recoverable", JSON_TRUE},
-        {"join_leave", JSON_TRUE},   {"offset", JSON_NUMBER},
-        {"flag", JSON_NUMBER},       {"limit", JSON_NUMBER},
+        {"name", JSON_STRING},     {"version", JSON_STRING},
+        {"epoch", JSON_STRING},    {"recover", JSON_TRUE},
+        {"positioned", JSON_TRUE}, {"recoverable", JSON_TRUE},
+        {"join_leave", JSON_TRUE}, {"offset", JSON_NUMBER},
+        {"flag", JSON_NUMBER},     {"limit", JSON_NUMBER},
         {"headers", JSON_OBJECT},
     };
     for (size_t i = 0; i < ARRAY_LEN(fields); i++) {
@@ -103,7 +103,8 @@ static int take_field(struct str key, struct json_value v, struct buf *strings,
     return has_wrong_type(key, v) ? ERR_INVALID : 0;
 }
 
-int command_fields(struct json_value body, struct buf *strings, struct command_fields *out)
+int command_fields(struct json_value body, struct buf *strings,
+                   struct command_fields *out)
 {
     struct str key;
     struct json_value v;

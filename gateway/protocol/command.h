@@ -10,11 +10,21 @@
 #include "gateway/protocol/json.h"
 
 /* X(kind, JSON key), in the order in which the first non-null one wins. */
-#define COMMAND_KINDS(X)                                                                  \
-    X(CONNECT, "connect") X(SUBSCRIBE, "subscribe") X(UNSUBSCRIBE, "unsubscribe")         \
-    X(PUBLISH, "publish") X(PRESENCE, "presence") X(PRESENCE_STATS, "presence_stats")     \
-    X(HISTORY, "history") X(RPC, "rpc") X(SEND, "send") X(REFRESH, "refresh")             \
-    X(SUB_REFRESH, "sub_refresh") X(PING, "ping")
+/* clang-format off */
+#define COMMAND_KINDS(X)                \
+    X(CONNECT, "connect")               \
+    X(SUBSCRIBE, "subscribe")           \
+    X(UNSUBSCRIBE, "unsubscribe")       \
+    X(PUBLISH, "publish")               \
+    X(PRESENCE, "presence")             \
+    X(PRESENCE_STATS, "presence_stats") \
+    X(HISTORY, "history")               \
+    X(RPC, "rpc")                       \
+    X(SEND, "send")                     \
+    X(REFRESH, "refresh")               \
+    X(SUB_REFRESH, "sub_refresh")       \
+    X(PING, "ping")
+/* clang-format on */
 
 enum command_kind {
 #define ENTRY(kind, key) COMMAND_##kind,
@@ -38,7 +48,7 @@ int command_parse(struct str text, struct command *out) MUST_USE;
 struct command_fields {
     struct str channel;
     struct str token;
-    struct str data;    /* raw JSON, empty when absent */
+    struct str data;        /* raw JSON, empty when absent */
     struct json_value subs; /* connect: type JSON_NULL when absent */
     struct str delta;
     struct json_value filter; /* tf: type JSON_NULL when absent */

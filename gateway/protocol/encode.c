@@ -66,7 +66,8 @@ void encode_connect(struct buf *to, const struct connect_result *r)
     buf_char(to, '}');
 }
 
-void encode_push(struct buf *to, bool uni, struct str channel, struct str name, struct str body)
+void encode_push(struct buf *to, bool uni, struct str channel, struct str name,
+                 struct str body)
 {
     if (!uni)
         buf_lit(to, "{\"push\":");
@@ -149,8 +150,8 @@ static void encode_info(struct buf *to, struct str info)
 }
 
 /* {"channel":"topic","pub":{…}} */
-static void encode_publication(struct buf *to, struct str topic, bool is_pattern,
-                               const struct msg *m)
+static void encode_publication(struct buf *to, struct str topic,
+                               bool is_pattern, const struct msg *m)
 {
     buf_lit(to, "{\"channel\":");
     json_quote(to, topic);
@@ -192,8 +193,9 @@ static void encode_sse_event(struct buf *to, const struct msg *m)
     buf_char(to, '}');
 }
 
-static void encode_events(struct buf *to, enum encoding encoding, struct str topic,
-                          bool is_pattern, struct msg *const *msgs, size_t count)
+static void encode_events(struct buf *to, enum encoding encoding,
+                          struct str topic, bool is_pattern,
+                          struct msg *const *msgs, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         buf_lit(to, "data: ");
@@ -207,8 +209,9 @@ static void encode_events(struct buf *to, enum encoding encoding, struct str top
     }
 }
 
-static void encode_batch(struct buf *to, enum encoding encoding, struct str topic,
-                         bool is_pattern, struct msg *const *msgs, size_t count)
+static void encode_batch(struct buf *to, enum encoding encoding,
+                         struct str topic, bool is_pattern,
+                         struct msg *const *msgs, size_t count)
 {
     if (encoding == ENCODING_WS_JSON)
         encode_ws(to, topic, is_pattern, msgs, count);

@@ -24,17 +24,18 @@ void encode_empty_reply(struct buf *to, uint32_t id, struct str name);
 void encode_error(struct buf *to, uint32_t error);
 
 struct connect_result {
-    struct str client;   /* UUID text */
-    struct str session;  /* only on unidirectional transports */
-    uint32_t ping_s;     /* 0: no pings */
+    struct str client;  /* UUID text */
+    struct str session; /* only on unidirectional transports */
+    uint32_t ping_s;    /* 0: no pings */
     bool pong;
-    struct str subs;     /* the members of the `subs` object, or empty */
+    struct str subs; /* the members of the `subs` object, or empty */
 };
 /* The members of a connect result, with braces. */
 void encode_connect(struct buf *to, const struct connect_result *r);
 
 /* {"push":{"channel":"c","<name>":<body>}}; without the wrapper when uni. */
-void encode_push(struct buf *to, bool uni, struct str channel, struct str name, struct str body);
+void encode_push(struct buf *to, bool uni, struct str channel, struct str name,
+                 struct str body);
 /* {"code":N,"reason":"…"} */
 void encode_code_reason(struct buf *to, uint32_t code, struct str reason);
 

@@ -76,8 +76,8 @@ bool json_member(struct json_value object, struct str name,
  * escaped, else to what was appended to scratch (whose bytes it then shares;
  * later appends may move them). A lone surrogate escape decodes to U+FFFD.
  * ERR_INVALID when `v` is no string. */
-int json_text(struct json_value v, struct buf *scratch,
-              struct str *out) MUST_USE;
+int json_text(struct json_value v, struct buf *scratch, struct str *out)
+    MUST_USE;
 /* Integers only (no fraction, no exponent), in range; else ERR_INVALID. The
  * unsigned ones take no minus sign, not even before 0. */
 int json_u32(struct json_value v, uint32_t *out) MUST_USE;

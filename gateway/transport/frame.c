@@ -46,7 +46,8 @@ static int check_start(const struct frame_reader *r)
     if (is_control(opcode))
         return fin && (r->head[1] & 0x7f) <= CONTROL_MAX ? 0 : PROTOCOL_ERROR;
     /* A continuation needs a message, a new message needs none open. */
-    return (opcode == FRAME_CONTINUATION) == (r->message != 0) ? 0 : PROTOCOL_ERROR;
+    return (opcode == FRAME_CONTINUATION) == (r->message != 0) ? 0
+                                                               : PROTOCOL_ERROR;
 }
 
 /* The head is complete: check lengths, prepare for the payload. */
@@ -54,7 +55,8 @@ static int begin_payload(struct frame_reader *r, uint64_t message_max)
 {
     uint64_t len = payload_size(r->head);
     unsigned short_len = r->head[1] & 0x7f;
-    if ((short_len == 126 && len < 126) || (short_len == 127 && len < 65536) || len >> 63)
+    if ((short_len == 126 && len < 126) || (short_len == 127 && len < 65536) ||
+        len >> 63)
         return PROTOCOL_ERROR;
     r->opcode = r->head[0] & 15;
     r->fin = r->head[0] & 0x80;
@@ -98,8 +100,8 @@ static void next_frame(struct frame_reader *r)
     r->in_payload = false;
 }
 
-static int hand_out(struct frame_reader *r, struct str payload, frame_fn fn, void *arg,
-                    bool *stop)
+static int hand_out(struct frame_reader *r, struct str payload, frame_fn fn,
+                    void *arg, bool *stop)
 {
     enum frame_opcode opcode = is_control(r->opcode) ? r->opcode : r->message;
     if (opcode == FRAME_TEXT && !utf8_done(&r->utf8))
@@ -111,8 +113,8 @@ static int hand_out(struct frame_reader *r, struct str payload, frame_fn fn, voi
 }
 
 /* A piece of payload (maybe empty) that may end its frame. */
-static int take_payload(struct frame_reader *r, struct str piece, frame_fn fn, void *arg,
-                        bool *stop)
+static int take_payload(struct frame_reader *r, struct str piece, frame_fn fn,
+                        void *arg, bool *stop)
 {
     struct buf *into = is_control(r->opcode) ? &r->control : &r->data;
     bool ends = r->left == 0;
@@ -135,8 +137,8 @@ static int take_payload(struct frame_reader *r, struct str piece, frame_fn fn, v
     return rc;
 }
 
-int frame_read(struct frame_reader *r, char *p, size_t n, uint64_t message_max, frame_fn fn,
-               void *arg)
+int frame_read(struct frame_reader *r, char *p, size_t n, uint64_t message_max,
+               frame_fn fn, void *arg)
 {
     bool stop = false;
     int rc = 0;

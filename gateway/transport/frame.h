@@ -32,8 +32,8 @@ enum frame_opcode {
 };
 
 struct frame_reader {
-    uint64_t left;    /* payload bytes of the current frame still to come */
-    struct buf data;  /* owned: a message's payload so far */
+    uint64_t left;      /* payload bytes of the current frame still to come */
+    struct buf data;    /* owned: a message's payload so far */
     struct buf control; /* owned: a control frame's */
     struct utf8_state utf8;
     uint8_t head[14];
@@ -46,13 +46,14 @@ struct frame_reader {
 };
 
 /* Returns false to stop reading (the connection is being closed). */
-typedef bool (*frame_fn)(void *arg, enum frame_opcode opcode, struct str payload);
+typedef bool (*frame_fn)(void *arg, enum frame_opcode opcode,
+                         struct str payload);
 
 /* Feed n bytes, which are unmasked in place. fn gets whole messages (TEXT or
  * BINARY, text is valid UTF-8) and control frames, in order. Result: 0, or
  * the close code; feed no more after that. */
-int frame_read(struct frame_reader *r, char *p, size_t n, uint64_t message_max, frame_fn fn,
-               void *arg);
+int frame_read(struct frame_reader *r, char *p, size_t n, uint64_t message_max,
+               frame_fn fn, void *arg);
 void frame_reader_free(struct frame_reader *r);
 
 /* What a close frame's payload says: 0 when it is fine (*code is 1005 if it

@@ -118,7 +118,8 @@ void http_arm_timer(struct http_conn *c)
 {
     const struct config *cfg = c->loop->app->config;
     bool idle = is_between(c) && c->requests;
-    int64_t ms = idle ? cfg->http_server.idle_timeout_ms : cfg->http_server.header_timeout_ms;
+    int64_t ms = idle ? cfg->http_server.idle_timeout_ms
+                      : cfg->http_server.header_timeout_ms;
     if (c->phase == PHASE_LINGER)
         ms = LINGER_MS;
     wheel_start(&c->loop->shard->wheel, &c->timer,
@@ -146,7 +147,8 @@ static void on_timer(struct wheel_timer *t)
 
 static bool may_read(const struct http_conn *c)
 {
-    return !c->eof && c->exchange_count < HTTP_MAX_PIPELINE && c->out.n - c->out_at < OUT_MAX;
+    return !c->eof && c->exchange_count < HTTP_MAX_PIPELINE &&
+           c->out.n - c->out_at < OUT_MAX;
 }
 
 static void rearm(struct http_conn *c)

@@ -47,7 +47,13 @@ struct loop;
     X(request_headers, "access-control-request-headers") \
     X(last_event_id, "last-event-id")
 
-enum http_verb { HTTP_OTHER, HTTP_IS_GET, HTTP_IS_HEAD, HTTP_IS_POST, HTTP_IS_OPTIONS };
+enum http_verb {
+    HTTP_OTHER,
+    HTTP_IS_GET,
+    HTTP_IS_HEAD,
+    HTTP_IS_POST,
+    HTTP_IS_OPTIONS
+};
 
 /* One request; every slice lives until the handler returns. */
 struct http_request {

@@ -2,6 +2,7 @@
 #include <fnmatch.h>
 #include <stdlib.h>
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "gateway/protocol/codes.h"
 #include "gateway/protocol/json.h"
@@ -105,6 +106,7 @@ void http_respond(struct http_exchange *x, const struct http_response *r)
 
 static void error_body(struct buf *to, uint32_t code, struct str detail)
 {
+    log_debug("http_refused", "code=%u detail=%s", code, log_quote(detail));
     buf_lit(to, "{\"error\":{\"code\":");
     buf_u64(to, code);
     buf_lit(to, ",\"message\":");
@@ -136,6 +138,13 @@ void http_respond_error_with(struct http_exchange *x, int status, uint32_t code,
     buf_free(&body);
 }
 
+static uint32_t refusal_code(int status)
+{
+    if (status == 403)
+        return ERROR_PERMISSION_DENIED;
+    return status == 503 ? ERROR_INTERNAL : ERROR_BAD_REQUEST;
+}
+
 void http_refuse(struct http_conn *c, int status, const char *detail)
 {
     struct http_incoming none = {0};
@@ -145,7 +154,7 @@ void http_refuse(struct http_conn *c, int status, const char *detail)
     free(c->incoming);
     c->incoming = NULL;
     struct buf body = BUF_INIT;
-    error_body(&body, ERROR_BAD_REQUEST, str_of(detail));
+    error_body(&body, refusal_code(status), str_of(detail));
     http_respond(x,
                  &(struct http_response){
                      .status = status,

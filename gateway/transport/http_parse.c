@@ -178,6 +178,20 @@ static bool names_http(const struct http_incoming *in)
     return memcmp(p, "HTTP/", 5) == 0;
 }
 
+/* `GET http://host/path`, as proxies are asked, names the same path. */
+static void skip_authority(struct http_conn *c)
+{
+    struct span *url = &c->incoming->url;
+    struct str s = text(c, *url);
+    if (s.n < 7 || strncasecmp(s.p, "http://", 7) != 0)
+        return;
+    const char *path = memchr(s.p + 7, '/', s.n - 7);
+    if (!path)
+        return;
+    url->at += (uint32_t)(path - s.p);
+    url->n -= (uint32_t)(path - s.p);
+}
+
 /* 0, or the HTTP status that refuses the head. */
 static int parse_head(struct http_conn *c, size_t head_len)
 {
@@ -199,9 +213,17 @@ static int parse_head(struct http_conn *c, size_t head_len)
         return 400;
     if (in->parser.http_minor == 1 && in->headers[HEADER_host].at == 0)
         return 400;
+    skip_authority(c);
     if (in->url.n == 0 || c->in.p[c->in_at + in->url.at] != '/')
         return 400;
     return 0;
+}
+
+static bool is_expected(struct str expect)
+{
+    static const char one[] = "100-continue";
+    return expect.n == 0 || (expect.n == sizeof(one) - 1 &&
+                             strncasecmp(expect.p, one, expect.n) == 0);
 }
 
 /* Decide where the body is; 0 or a status. */
@@ -209,6 +231,8 @@ static int plan_body(struct http_conn *c)
 {
     struct http_incoming *in = c->incoming;
     uint64_t length = in->parser.content_length;
+    if (!is_expected(text(c, in->headers[HEADER_expect])))
+        return 417;
     if (in->parser.uses_transfer_encoding && !(in->parser.flags & F_CHUNKED))
         return 501;
     if (in->parser.flags & F_CHUNKED) {
@@ -228,13 +252,11 @@ static bool is_websocket(struct str upgrade)
 static void say_continue(struct http_conn *c)
 {
     struct http_incoming *in = c->incoming;
-    struct str expect = text(c, in->headers[HEADER_expect]);
-    if (in->continued || expect.n == 0)
+    if (in->continued || in->headers[HEADER_expect].n == 0)
         return;
     in->continued = true;
-    if (strncasecmp(expect.p, "100-continue", expect.n) != 0 ||
-        c->exchange_count)
-        return;
+    if (c->exchange_count)
+        return; /* earlier answers come first; the client may just send */
     buf_lit(&c->out, "HTTP/1.1 100 Continue\r\n\r\n");
     http_mark_dirty(c);
 }
@@ -300,6 +322,14 @@ static void upgrade(struct http_conn *c)
     buf_free(&bytes);
 }
 
+static const char *body_refusal(int status)
+{
+    if (status == 413)
+        return "the body is too large here";
+    return status == 417 ? "the only expectation met is 100-continue"
+                         : "unknown transfer encoding";
+}
+
 static bool is_admitted(const struct http_conn *c)
 {
     struct http_request r;
@@ -313,9 +343,11 @@ static void refuse_stranger(struct http_conn *c)
 {
     struct http_incoming *in = c->incoming;
     size_t have = c->in.n - c->in_at - in->head_len;
-    uint64_t body = in->parser.flags & F_CONTENTLENGTH ? in->parser.content_length : 0;
+    uint64_t body =
+        in->parser.flags & F_CONTENTLENGTH ? in->parser.content_length : 0;
     bool whole = !(in->parser.flags & F_CHUNKED) && body <= have;
-    struct http_response r = {.status = 401, .close = !whole || !in->keep_alive};
+    struct http_response r = {.status = 401,
+                              .close = !whole || !in->keep_alive};
     c->last = r.close;
     c->loop->shard->stats.http_requests++;
     c->requests++;
@@ -339,9 +371,7 @@ static void begin_request(struct http_conn *c, size_t head_len)
     }
     status = plan_body(c);
     if (status) {
-        http_refuse(c, status,
-                    status == 413 ? "the body is too large here"
-                                  : "unknown transfer encoding");
+        http_refuse(c, status, body_refusal(status));
         return;
     }
     if (in->route.is_websocket) {

@@ -25,10 +25,10 @@ struct sse_conn {
     bool head_sent;
     bool fin_sent;
     bool gone;
-    uint32_t error;      /* of a subscription, before the head was sent */
-    uint32_t input;      /* bytes the client sent on the stream */
-    struct buf out;      /* owned: what the kernel did not take */
-    struct buf head;     /* owned: waits until the subscriptions are answered */
+    uint32_t error;  /* of a subscription, before the head was sent */
+    uint32_t input;  /* bytes the client sent on the stream */
+    struct buf out;  /* owned: what the kernel did not take */
+    struct buf head; /* owned: waits until the subscriptions are answered */
 };
 
 static struct sse_conn *conn_of(struct client *c)
@@ -240,10 +240,12 @@ static void format_head(struct buf *to, struct loop *l, struct str cors)
 {
     buf_lit(to, "HTTP/1.1 200 OK\r\nDate: ");
     buf_str(to, str_of(loop_date(l)));
-    buf_lit(to, "\r\nContent-Type: text/event-stream; charset=utf-8\r\n"
-                "Cache-Control: private, no-cache, no-store, must-revalidate, max-age=0, "
-                "no-transform\r\n"
-                "Pragma: no-cache\r\nX-Accel-Buffering: no\r\nConnection: close\r\n");
+    buf_lit(
+        to,
+        "\r\nContent-Type: text/event-stream; charset=utf-8\r\n"
+        "Cache-Control: private, no-cache, no-store, must-revalidate, max-age=0, "
+        "no-transform\r\n"
+        "Pragma: no-cache\r\nX-Accel-Buffering: no\r\nConnection: close\r\n");
     buf_str(to, cors);
     buf_lit(to, "\r\n");
 }
@@ -262,27 +264,32 @@ static struct sse_conn *begin(struct loop *l, int fd, enum encoding encoding)
 }
 
 /* OPTIONS and origins; true when the request was answered. */
-static bool answered_early(struct http_exchange *x, const struct http_request *r, bool post,
+static bool answered_early(struct http_exchange *x,
+                           const struct http_request *r, bool post,
                            struct buf *cors)
 {
     if (!http_cors(http_loop(x), r, cors)) {
-        http_respond_error(x, 403, ERROR_PERMISSION_DENIED,
-                           STR_LIT("this Origin is not in client.allowed_origins"));
+        http_respond_error(
+            x, 403, ERROR_PERMISSION_DENIED,
+            STR_LIT("this Origin is not in client.allowed_origins"));
         return true;
     }
     if (r->method == HTTP_IS_OPTIONS) {
         buf_lit(cors, "Access-Control-Max-Age: 300\r\n");
         if (post)
-            buf_lit(cors, "Access-Control-Allow-Methods: GET, POST, OPTIONS\r\n");
+            buf_lit(cors,
+                    "Access-Control-Allow-Methods: GET, POST, OPTIONS\r\n");
         else
             buf_lit(cors, "Access-Control-Allow-Methods: GET, OPTIONS\r\n");
-        http_respond(x, &(struct http_response){.status = 204, .headers = buf_view(cors)});
+        http_respond(x, &(struct http_response){.status = 204,
+                                                .headers = buf_view(cors)});
         return true;
     }
     if (loop_is_full(http_loop(x))) {
         http_respond_error_with(
             x, 503, ERROR_INTERNAL,
-            STR_LIT("the node has client.connection_limit clients"), buf_view(cors));
+            STR_LIT("the node has client.connection_limit clients"),
+            buf_view(cors));
         return true;
     }
     if (r->method == HTTP_IS_GET || (post && r->method == HTTP_IS_POST))
@@ -312,7 +319,8 @@ static void refuse(struct plain_request *q, uint32_t error, const char *detail)
     q->detail = detail;
 }
 
-static void add_channel(const struct config *cfg, struct plain_request *q, struct str name)
+static void add_channel(const struct config *cfg, struct plain_request *q,
+                        struct str name)
 {
     struct rules_channel ch;
     for (size_t i = 0; i < q->count; i++) {
@@ -331,7 +339,8 @@ static void add_channel(const struct config *cfg, struct plain_request *q, struc
     }
     error = rules_subscribe(cfg, &ch, STR_LIT(""));
     if (error) {
-        refuse(q, error, "subscribing without a user is not allowed in this namespace");
+        refuse(q, error,
+               "subscribing without a user is not allowed in this namespace");
         return;
     }
     q->channels = mem_realloc(q->channels, (q->count + 1) * sizeof(ch));
@@ -339,8 +348,8 @@ static void add_channel(const struct config *cfg, struct plain_request *q, struc
     q->has_pattern |= ch.name.is_pattern;
 }
 
-static void read_query(const struct config *cfg, struct str query, struct buf *text,
-                       struct plain_request *q)
+static void read_query(const struct config *cfg, struct str query,
+                       struct buf *text, struct plain_request *q)
 {
     struct str name;
     struct str value;
@@ -348,17 +357,20 @@ static void read_query(const struct config *cfg, struct str query, struct buf *t
     buf_reserve(text, query.n + 1);
     while (!q->status && http_query_next(&query, text, &name, &value, &bad)) {
         if (bad)
-            refuse(q, ERROR_BAD_REQUEST, "a percent escape in the query is broken");
+            refuse(q, ERROR_BAD_REQUEST,
+                   "a percent escape in the query is broken");
         else if (str_eq(name, STR_LIT("channel")))
             add_channel(cfg, q, value);
         else if (str_eq(name, STR_LIT("raw")))
             q->raw = str_eq(value, STR_LIT("1"));
     }
     if (!q->status && q->count == 0)
-        refuse(q, ERROR_BAD_REQUEST, "at least one channel parameter is needed");
+        refuse(q, ERROR_BAD_REQUEST,
+               "at least one channel parameter is needed");
 }
 
-static void start_plain(struct loop *l, int fd, const struct plain_request *q, struct str cors)
+static void start_plain(struct loop *l, int fd, const struct plain_request *q,
+                        struct str cors)
 {
     const struct config *cfg = l->app->config;
     struct sse_conn *s = begin(l, fd, q->raw ? ENCODING_SSE_RAW : ENCODING_SSE);
@@ -367,14 +379,16 @@ static void start_plain(struct loop *l, int fd, const struct plain_request *q, s
     format_head(&s->head, l, cors);
     /* Clients that are cut off together come back spread over one more
      * retry time. */
-    buf_printf(&s->head, ":\nretry: %llu\n\n",
-               (unsigned long long)(base + rand_below(&l->shard->rand, base + 1)));
+    buf_printf(
+        &s->head, ":\nretry: %llu\n\n",
+        (unsigned long long)(base + rand_below(&l->shard->rand, base + 1)));
     c->several = q->count > 1 && q->has_pattern;
     client_identify(c, STR_LIT(""));
     client_cork(c);
     s->session.asking = (uint32_t)q->count;
     for (size_t i = 0; i < q->count && !c->closing; i++) {
-        struct subscribe_options o = {.is_pattern = q->channels[i].name.is_pattern};
+        struct subscribe_options o = {.is_pattern =
+                                          q->channels[i].name.is_pattern};
         int rc = hub_subscribe(c, q->channels[i].name.full, &o);
         CHECK(rc == 0); /* distinct names, within the limit */
     }
@@ -391,10 +405,12 @@ void sse_handle_plain(struct http_exchange *x, const struct http_request *r)
     if (rules_anonymous(l->app->config))
         read_query(l->app->config, r->query, &text, &q);
     else
-        refuse(&q, ERROR_PERMISSION_DENIED,
-               "anonymous connections are off: client.allow_anonymous_connect_without_token");
+        refuse(
+            &q, ERROR_PERMISSION_DENIED,
+            "anonymous connections are off: client.allow_anonymous_connect_without_token");
     if (q.status) {
-        http_respond_error_with(x, q.status, q.error, str_of(q.detail), buf_view(&cors));
+        http_respond_error_with(x, q.status, q.error, str_of(q.detail),
+                                buf_view(&cors));
         goto free_all;
     }
     int fd = http_take_socket(x);
@@ -418,7 +434,8 @@ static int connect_request(const struct http_request *r, struct buf *text,
     struct str json = r->method == HTTP_IS_POST ? r->body : STR_LIT("");
     bool bad = false;
     buf_reserve(text, query.n + 1);
-    while (r->method == HTTP_IS_GET && http_query_next(&query, text, &name, &value, &bad)) {
+    while (r->method == HTTP_IS_GET &&
+           http_query_next(&query, text, &name, &value, &bad)) {
         if (str_eq(name, STR_LIT("cf_connect")))
             json = value;
     }
@@ -445,10 +462,12 @@ void sse_handle_uni(struct http_exchange *x, const struct http_request *r)
     struct json_value v;
     if (answered_early(x, r, true, &cors))
         goto free_all;
-    if (connect_request(r, &text, &v) < 0 || command_fields(v, &strings, &fields) < 0) {
-        http_respond_error_with(x, 400, ERROR_BAD_REQUEST,
-                                STR_LIT("cf_connect (or the body) must be a ConnectRequest"),
-                                buf_view(&cors));
+    if (connect_request(r, &text, &v) < 0 ||
+        command_fields(v, &strings, &fields) < 0) {
+        http_respond_error_with(
+            x, 400, ERROR_BAD_REQUEST,
+            STR_LIT("cf_connect (or the body) must be a ConnectRequest"),
+            buf_view(&cors));
         goto free_all;
     }
     /* Taking the socket frees the request's bytes. */

@@ -1,6 +1,7 @@
 #include "gateway/transport/wire.h"
 
-size_t wire_ws_head(uint8_t head[WIRE_WS_HEAD_MAX], uint8_t first_byte, size_t payload)
+size_t wire_ws_head(uint8_t head[WIRE_WS_HEAD_MAX], uint8_t first_byte,
+                    size_t payload)
 {
     head[0] = first_byte;
     if (payload < 126) {

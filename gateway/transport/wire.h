@@ -18,7 +18,8 @@
 #define WIRE_WS_PONG 0x8a
 
 /* Write an unmasked server frame's head; returns its length. */
-size_t wire_ws_head(uint8_t head[WIRE_WS_HEAD_MAX], uint8_t first_byte, size_t payload);
+size_t wire_ws_head(uint8_t head[WIRE_WS_HEAD_MAX], uint8_t first_byte,
+                    size_t payload);
 
 /* Begin a text frame in `b`; returns a mark for wire_ws_end, which puts the
  * head before whatever was appended since. */

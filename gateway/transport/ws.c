@@ -25,8 +25,8 @@ struct ws_conn {
     bool peer_closed;       /* its close frame came */
     bool violated;          /* it broke the protocol: nothing more is read */
     bool fin_sent;
-    uint32_t echo_code;     /* what we answer it with */
-    struct buf out;         /* owned: what the kernel did not take */
+    uint32_t echo_code; /* what we answer it with */
+    struct buf out;     /* owned: what the kernel did not take */
     struct frame_reader reader;
 };
 
@@ -153,7 +153,8 @@ static void on_peer_close(struct ws_conn *w, struct str payload)
     if (w->session.client.closed)
         send_fin(w);
     else
-        client_close(&w->session.client, wrong ? (uint32_t)wrong : 0, STR_LIT(""));
+        client_close(&w->session.client, wrong ? (uint32_t)wrong : 0,
+                     STR_LIT(""));
 }
 
 static bool on_frame(void *arg, enum frame_opcode opcode, struct str payload)
@@ -174,7 +175,8 @@ static bool on_frame(void *arg, enum frame_opcode opcode, struct str payload)
         return true;
     default:
         if (!c->closing && !c->closed)
-            context_of(w->wsi)->app->message(&w->session, payload, opcode == FRAME_TEXT);
+            context_of(w->wsi)->app->message(&w->session, payload,
+                                             opcode == FRAME_TEXT);
         return true;
     }
 }
@@ -183,7 +185,8 @@ static struct str violation_reason(int code)
 {
     if (code == 1009)
         return STR_LIT("message too big");
-    return code == 1007 ? STR_LIT("invalid payload data") : STR_LIT("protocol error");
+    return code == 1007 ? STR_LIT("invalid payload data")
+                        : STR_LIT("protocol error");
 }
 
 static void feed(struct ws_conn *w, char *p, size_t n)
@@ -192,8 +195,9 @@ static void feed(struct ws_conn *w, char *p, size_t n)
     w->session.client.shard->stats.bytes_in += n;
     if (w->peer_closed || w->violated)
         return;
-    int rc = frame_read(&w->reader, p, n, (uint64_t)cfg->websocket.message_size_limit, on_frame,
-                        w);
+    int rc =
+        frame_read(&w->reader, p, n,
+                   (uint64_t)cfg->websocket.message_size_limit, on_frame, w);
     if (!rc)
         return;
     /* Nothing after a violation can be understood. */
@@ -223,9 +227,9 @@ static void on_gone(struct ws_conn *w)
 
 static void on_writable(struct ws_conn *w)
 {
-    ssize_t n = w->out.n
-                    ? send(w->fd, w->out.p, w->out.n, MSG_NOSIGNAL | MSG_DONTWAIT)
-                    : 0;
+    ssize_t n =
+        w->out.n ? send(w->fd, w->out.p, w->out.n, MSG_NOSIGNAL | MSG_DONTWAIT)
+                 : 0;
     /* A broken connection ends by lws reading its error. */
     if (n > 0)
         buf_consume(&w->out, (size_t)n);
@@ -240,8 +244,8 @@ static void on_writable(struct ws_conn *w)
         send_fin(w);
 }
 
-static int on_lws(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in,
-                  size_t len)
+static int on_lws(struct lws *wsi, enum lws_callback_reasons reason, void *user,
+                  void *in, size_t len)
 {
     struct ws_conn *w = user;
     if (!w)
@@ -265,7 +269,10 @@ static int on_lws(struct lws *wsi, enum lws_callback_reasons reason, void *user,
 
 static const struct lws_protocols protocols[] = {
     /* One write may hand lws a whole flush (hub/client.c). */
-    {.name = PROTOCOL_NAME, .callback = on_lws, .rx_buffer_size = 4096, .tx_packet_size = 1 << 20},
+    {.name = PROTOCOL_NAME,
+     .callback = on_lws,
+     .rx_buffer_size = 4096,
+     .tx_packet_size = 1 << 20},
     {0},
 };
 
@@ -278,7 +285,8 @@ static void say_welcome(int fd, const struct http_request *r)
     memcpy(text, r->ws_key.p, KEY_LEN);
     memcpy(text + KEY_LEN, guid, sizeof(guid) - 1);
     lws_SHA1(text, KEY_LEN + sizeof(guid) - 1, sha);
-    lws_b64_encode_string((const char *)sha, sizeof(sha), accept, sizeof(accept));
+    lws_b64_encode_string((const char *)sha, sizeof(sha), accept,
+                          sizeof(accept));
     struct buf b = BUF_INIT;
     buf_lit(&b, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
                 "Connection: Upgrade\r\nSec-WebSocket-Accept: ");
@@ -292,13 +300,14 @@ static void say_welcome(int fd, const struct http_request *r)
     buf_free(&b);
 }
 
-void ws_adopt(struct loop *l, int fd, const struct http_request *r, char *rest, size_t n)
+void ws_adopt(struct loop *l, int fd, const struct http_request *r, char *rest,
+              size_t n)
 {
     say_welcome(fd, r);
     lws_sock_file_fd_type sock = {.sockfd = fd};
     struct ws_conn *w = mem_zalloc(sizeof(*w));
-    struct lws *wsi =
-        lws_adopt_descriptor_vhost(l->vhost, LWS_ADOPT_SOCKET, sock, PROTOCOL_NAME, NULL);
+    struct lws *wsi = lws_adopt_descriptor_vhost(l->vhost, LWS_ADOPT_SOCKET,
+                                                 sock, PROTOCOL_NAME, NULL);
     if (!wsi) { /* lws has closed the socket */
         l->app->connections--;
         free(w);
@@ -331,7 +340,8 @@ static bool has_token(struct str list, struct str token)
         struct str item = str_cut(&list, ',');
         while (item.n && (item.p[0] == ' ' || item.p[0] == '\t'))
             item = str_skip(item, 1);
-        while (item.n && (item.p[item.n - 1] == ' ' || item.p[item.n - 1] == '\t'))
+        while (item.n &&
+               (item.p[item.n - 1] == ' ' || item.p[item.n - 1] == '\t'))
             item.n--;
         if (item.n == token.n && strncasecmp(item.p, token.p, token.n) == 0)
             return true;
@@ -378,7 +388,8 @@ int ws_refusal(struct loop *l, const struct http_request *r, const char **why)
 }
 
 /* The reference server does not look at the frame type either. */
-static void centrifuge_message(struct session *s, struct str bytes, bool is_text)
+static void centrifuge_message(struct session *s, struct str bytes,
+                               bool is_text)
 {
     (void)is_text;
     session_message(s, bytes);
@@ -417,7 +428,9 @@ int ws_init(struct loop *l, const struct ws_app *app, char *err, size_t errlen)
     l->vhost = l->lws ? lws_create_vhost(l->lws, &info) : NULL;
     if (l->vhost)
         return 0;
-    snprintf(err, errlen, "libwebsockets refused to start (is libwebsockets-evlib-uv installed?)");
+    snprintf(
+        err, errlen,
+        "libwebsockets refused to start (is libwebsockets-evlib-uv installed?)");
     return ERR_SYSTEM;
 }
 

@@ -33,7 +33,8 @@ struct ws_app {
 extern const struct ws_app ws_centrifuge;
 
 /* Make the loop's lws context. One after another, before threads start. */
-int ws_init(struct loop *l, const struct ws_app *app, char *err, size_t errlen) MUST_USE;
+int ws_init(struct loop *l, const struct ws_app *app, char *err, size_t errlen)
+    MUST_USE;
 /* After the loop's last turn: begin to close lws's handles, and, when the
  * loop has closed every handle, free the rest. */
 void ws_fini(struct loop *l);
@@ -45,7 +46,8 @@ int ws_refusal(struct loop *l, const struct http_request *r, const char **why);
 
 /* Take a socket whose upgrade was checked; `rest` is what the client sent
  * behind it already (it is unmasked in place). */
-void ws_adopt(struct loop *l, int fd, const struct http_request *r, char *rest, size_t n);
+void ws_adopt(struct loop *l, int fd, const struct http_request *r, char *rest,
+              size_t n);
 
 /* Queue a message of our own (the echo tool's answers). */
 void ws_send(struct session *s, struct str payload, bool is_text);

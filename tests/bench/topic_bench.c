@@ -164,5 +164,6 @@ int main(void)
     report("median", median(small_ns), median(uniform_ns), median(hot_ns));
     world_fini(&small);
     world_fini(&large);
-    return 0;
+    /* 1 is "missed" to deploy/test: told, not judged, on a noisy machine. */
+    return median(uniform_ns) > 3.0 * median(small_ns);
 }

@@ -127,7 +127,7 @@ static const struct {
     {"web.root", "\"\""},
     {"shutdown.timeout", "\"10s\""},
     {"hub.inflight_max_size", "268435456"},
-    {"hub.slice", "512"},
+    {"hub.slice", "128"},
     {"nats.url", "\"\""},
     {"nats.prefix", "\"weir\""},
     {"nats.queue_max_size", "16777216"},

@@ -358,7 +358,8 @@ static const struct {
     {"GET\r\n\r\n", 400},
     {"GET /health\r\n\r\n", 505},
     {"GET health HTTP/1.1\r\nHost: x\r\n\r\n", 400},
-    {"GET http://x/health HTTP/1.1\r\nHost: x\r\n\r\n", 400},
+    {"GET ftp://x/health HTTP/1.1\r\nHost: x\r\n\r\n", 400},
+    {"GET http://x HTTP/1.1\r\nHost: x\r\n\r\n", 400},
     {"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n", 400},
     {"CONNECT x:80 HTTP/1.1\r\nHost: x\r\n\r\n", 400},
     {"GET /health HTTP/1.1\r\n\r\n", 400}, /* no Host */
@@ -392,6 +393,8 @@ static const struct {
      400},
     {"POST /api/info HTTP/1.1\r\nHost: x\r\nContent-Length: 4097\r\n\r\n", 413},
     {"POST /health HTTP/1.1\r\nHost: x\r\nContent-Length: 65537\r\n\r\n", 413},
+    {"GET /health HTTP/1.1\r\nHost: x\r\nExpect: the moon\r\n\r\n", 417},
+    {"GET /health HTTP/1.1\r\nHost: x\r\nExpect: 1\r\n\r\n", 417},
     {"GET /connection/websocket HTTP/1.1\r\nHost: x\r\n\r\n", 426},
     {"POST /connection/websocket HTTP/1.1\r\nHost: x\r\n"
      "Content-Length: 0\r\n\r\n",
@@ -456,7 +459,7 @@ static void test_lenient(void **state)
         "GET /health?a=b&c HTTP/1.1\r\nHost: x\r\n\r\n",
         "GET /health HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc",
         "GET /health HTTP/1.1\r\nHost: x\r\nUpgrade: h2c\r\n\r\n",
-        "GET /health HTTP/1.1\r\nHost: x\r\nExpect: the moon\r\n\r\n",
+        "GET http://x/health HTTP/1.1\r\nHost: x\r\n\r\n",
     };
     struct gate_peer p;
     gate_open(&gate, 0, &p);

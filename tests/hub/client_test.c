@@ -258,7 +258,8 @@ static void test_dead_socket(void **state)
     assert_int_equal(f->writes, 1);
     assert_int_equal(f->closes, 0);
     assert_int_equal(s->stats.close_write_error, 1);
-    assert_int_equal(s->stats.drop_slow, 1);
+    assert_int_equal(s->stats.drop_slow, 0);
+    assert_int_equal(s->stats.drop_gone, 1);
     end();
 }
 

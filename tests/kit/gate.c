@@ -102,10 +102,7 @@ void gate_turn(struct gate *g, unsigned shard)
 {
     struct loop *l = g->loops[shard];
     reads = 0;
-    uv_run(&l->uv, UV_RUN_NOWAIT);
-    shard_turn(l->shard);
-    http_flush(l);
-    ws_poke(l);
+    loop_turn(l, UV_RUN_NOWAIT);
 }
 
 /* A number that changes when a loop does something. */

@@ -105,6 +105,80 @@ test('words written while the gateway is away are sent once it is back',
         assert.deepStrictEqual([...mira.problems, ...jonas.problems], []);
     });
 
+/* What of the page lies outside the window, left or right. */
+const overflowing = (page) => page.$$eval('body *', (nodes) => nodes
+    .map((node) => ({ node, box: node.getBoundingClientRect() }))
+    .filter(({ box }) => box.width > 0 &&
+        (box.left < -0.5 || box.right > window.innerWidth + 0.5))
+    .map(({ node }) => node.outerHTML.slice(0, 80)));
+
+/* The words under the last own line, and whether all of them can be seen
+ * between the bar and the input row; null while there are none. */
+const lastFate = (page) => page.evaluate(() => {
+    const label = document.querySelector('#talk li:last-child .fate');
+    if (!label) return null;
+    const box = label.getBoundingClientRect();
+    const list = document.getElementById('scroll').getBoundingClientRect();
+    const row = document.getElementById('say').getBoundingClientRect();
+    return {
+        words: label.textContent,
+        inSight: box.height > 0 && box.top >= list.top - 0.5 &&
+            box.bottom <= row.top + 0.5,
+    };
+});
+
+async function waitFate(page, words) {
+    await kit.waitFor(async () => (await lastFate(page))?.words === words,
+        `the last line says "${words}"`);
+    assert.deepStrictEqual(await lastFate(page), { words, inSight: true });
+}
+
+test('a narrow phone shows all of it, connected or not', async (t) => {
+    const gw = await kit.demoGateway(t);
+    const page = await join(t, gw, '', kit.NARROW_PHONE);
+    const heard = Array.from({ length: 12 }, (_, i) => `heard ${i}`);
+    for (const text of heard) {
+        await publish(gw, 'chat:lobby', { name: 'Jonas', text });
+    }
+    await waitLines(page, heard);
+    assert.ok(await page.$eval('#scroll',
+        (box) => box.scrollHeight > box.clientHeight), 'the list is too short');
+    await say(page, 'said');
+    await waitFate(page, 'Sent');
+    assert.deepStrictEqual(await overflowing(page), []);
+    await kit.screenshot(page, 'chat-narrow', false);
+    await gw.kill();
+    await page.waitForSelector('#state:has-text("Reconnecting")');
+    await say(page, 'said while away');
+    await waitFate(page, 'Waiting for the connection');
+    assert.strictEqual(await page.textContent('#state'), 'Reconnecting');
+    assert.deepStrictEqual(await overflowing(page), []);
+    await kit.screenshot(page, 'chat-narrow-away', false);
+    await page.setViewportSize({ width: 375, height: 380 });
+    await kit.waitFor(async () => (await lastFate(page)).inSight,
+        'the last line stays in sight above the keyboard');
+    assert.deepStrictEqual(page.problems, []);
+});
+
+test('who reads further up is left there', async (t) => {
+    const gw = await kit.demoGateway(t);
+    const page = await join(t, gw, 'Mira', kit.NARROW_PHONE);
+    const heard = Array.from({ length: 30 }, (_, i) => `heard ${i}`);
+    for (const text of heard) {
+        await publish(gw, 'chat:lobby', { name: 'Jonas', text });
+    }
+    await waitLines(page, heard);
+    await page.hover('#scroll');
+    await page.mouse.wheel(0, -5000);
+    const top = () => page.$eval('#scroll', (box) => box.scrollTop);
+    await kit.waitFor(async () => await top() === 0, 'scrolled up');
+    await publish(gw, 'chat:lobby', { name: 'Jonas', text: 'one more' });
+    await waitLines(page, [...heard, 'one more']);
+    assert.strictEqual(await top(), 0);
+    await say(page, 'down again');
+    await waitFate(page, 'Sent');
+});
+
 test('a refused message says so and can be tried again', async (t) => {
     const config = kit.demoConfig();
     const chat = config.channel.namespaces.find((n) => n.name === 'chat');

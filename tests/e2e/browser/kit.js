@@ -18,6 +18,9 @@ const ARTIFACTS = path.resolve(process.env.WEIR_ARTIFACTS ||
     path.join(ROOT, 'build', 'artifacts'));
 const DEADLINE_MS = 20000;
 const PHONE = { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2 };
+const NARROW_PHONE = {
+    viewport: { width: 375, height: 667 }, deviceScaleFactor: 2,
+};
 const DESKTOP = { viewport: { width: 1440, height: 900 } };
 
 /* The configuration people start the demo with, on a port of the test. */
@@ -119,7 +122,7 @@ function isSamePage(page) {
 }
 
 module.exports = {
-    PHONE, DESKTOP, HOSTFEED, demoConfig, demoGateway, startFeed, endFeed,
-    startBrowser, openPage, waitState, colouredPixels, picture, screenshot,
+    PHONE, NARROW_PHONE, DESKTOP, HOSTFEED, demoConfig, demoGateway,
+    startFeed, endFeed, startBrowser, openPage, waitState, colouredPixels, picture, screenshot,
     markPage, isSamePage, waitFor,
 };
