@@ -163,6 +163,10 @@ static void put_hists(struct buf *b, struct part *const *parts, unsigned count)
     X(slow_consumer, "weir_nats_slow_consumer_total", "counter",              \
       "Messages the NATS client dropped")                                     \
     X(feeds, "weir_nats_feeds", "gauge", "Subscriptions to NATS")             \
+    X(feeds_evicted, "weir_nats_feeds_evicted_total", "counter",              \
+      "Idle subscriptions to NATS given up early: too many")                  \
+    X(feeds_waited, "weir_nats_feeds_waited_total", "counter",                \
+      "Subscriptions to NATS that waited: too many came and went")            \
     X(queue_bytes, "weir_nats_queue_bytes", "gauge",                          \
       "Publications waiting for NATS")
 

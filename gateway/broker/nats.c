@@ -187,12 +187,16 @@ static void on_acquire(void *reader, struct letter *self)
 {
     struct nats_broker *b = reader;
     struct feed_letter *l = container_of(self, struct feed_letter, letter);
+    struct letter *who = l->op ? &l->op->letter : NULL;
     struct subject_space *space = find_feed(b, str_n(l->channel, l->len));
+    int rc = 0;
     if (space)
-        feed_acquire(&b->feeds, buf_view(&b->subject),
-                     delivery_port(&b->delivery, space));
-    if (l->op) {
-        STAILQ_INSERT_TAIL(&b->batch.feeds, &l->op->letter, link);
+        rc = feed_acquire(&b->feeds, buf_view(&b->subject),
+                          delivery_port(&b->delivery, space), who);
+    if (rc == ERR_FULL) /* what comes before the SUB is missed */
+        bus_note_gap(&b->bus);
+    if (who && rc != ERR_AGAIN) {
+        STAILQ_INSERT_TAIL(&b->batch.feeds, who, link);
         b->batch.flush = true;
     }
     free(l);
@@ -261,6 +265,8 @@ static void fill_batch(struct nats_broker *b)
     *batch = (struct batch){0};
     STAILQ_INIT(&batch->publishes);
     STAILQ_INIT(&batch->feeds);
+    batch->flush = !STAILQ_EMPTY(&b->feeds.served);
+    STAILQ_CONCAT(&batch->feeds, &b->feeds.served);
     while (batch->letters < BATCH_MAX_LETTERS &&
            batch->bytes < BATCH_MAX_BYTES && (l = STAILQ_FIRST(&b->letters))) {
         STAILQ_REMOVE_HEAD(&b->letters, link);
@@ -368,8 +374,9 @@ static void drain(struct nats_broker *b)
     bus_close(&b->bus);
     feed_table_detach(&b->feeds);
     bus_drop(&b->bus);
-    while (!STAILQ_EMPTY(&b->letters))
+    do
         run_batch(b);
+    while (!STAILQ_EMPTY(&b->letters));
 }
 
 static void *run(void *arg)
@@ -484,6 +491,8 @@ void nats_broker_status(struct nats_broker *b, struct nats_status *out)
         .over_budget = LOAD(b->delivery.over_budget),
         .slow_consumer = LOAD(b->slow_consumer),
         .feeds = LOAD(b->feeds.count),
+        .feeds_evicted = LOAD(b->feeds.evicted),
+        .feeds_waited = LOAD(b->feeds.waited),
         .queue_bytes = queued > 0 ? (uint64_t)queued : 0,
     };
 }

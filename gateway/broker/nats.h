@@ -13,6 +13,7 @@
  *         by any thread.
  * Bounds: nats.queue_max_size bytes of publications wait for the thread;
  *         over it, or while NATS is away, a publish is answered with 100.
+ *         SUBs: feed.h; new ones may have to wait, nothing else does.
  * Uses:   base/, hub/, gateway/config, gateway/protocol/json, nats.c. */
 #ifndef WEIR_GATEWAY_BROKER_NATS_H
 #define WEIR_GATEWAY_BROKER_NATS_H
@@ -56,6 +57,8 @@ struct nats_status {
     uint64_t over_budget;     /* dropped: node's publications in flight */
     uint64_t slow_consumer;   /* messages nats.c dropped */
     uint64_t feeds;           /* SUBs now */
+    uint64_t feeds_evicted;   /* given up before nats.grace: too many */
+    uint64_t feeds_waited;    /* SUBs that waited for others to be freed */
     uint64_t queue_bytes;     /* publications waiting now */
 };
 void nats_broker_status(struct nats_broker *b, struct nats_status *out);

@@ -95,15 +95,26 @@ int subject_of_feed(const struct subject_space *s, struct str channel,
 }
 
 /* What channel_unescape lets through may still be no name a client can use:
- * a colon would start a namespace where there is none, and every client gets
- * its channel in a JSON string. */
+ * a colon would start a namespace where there is none, every client gets its
+ * channel in a JSON string, and rules_channel has a rule of its own. A NUL
+ * follows `channel`. */
 static bool is_channel_of(const struct subject_space *s, struct str channel,
                           size_t max_length)
 {
     struct str rest = str_skip(channel, lead_bytes(s));
     if (channel.n > max_length || (!s->name.n && memchr(rest.p, ':', rest.n)))
         return false;
-    return utf8_valid(rest);
+    if (!s->ns->regex)
+        return utf8_ascii_run(rest) == rest.n;
+    return utf8_valid(rest) && regexec(s->ns->regex, rest.p, 0, NULL, 0) == 0;
+}
+
+/* What was appended to `to` since `start`, and a NUL that is not counted. */
+static struct str ended(struct buf *to, size_t start)
+{
+    buf_char(to, '\0');
+    to->n--;
+    return str_n(to->p + start, to->n - start);
 }
 
 int subject_channel(const struct subject_space *s, struct str subject,
@@ -118,7 +129,7 @@ int subject_channel(const struct subject_space *s, struct str subject,
     }
     struct str rest = str_skip(subject, s->prefix.n);
     if (channel_unescape(to, rest) == 0 &&
-        is_channel_of(s, str_n(to->p + start, to->n - start), max_length))
+        is_channel_of(s, ended(to, start), max_length))
         return 0;
     to->n = start;
     return ERR_INVALID;

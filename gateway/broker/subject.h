@@ -58,7 +58,8 @@ int subject_of_feed(const struct subject_space *s, struct str channel,
 
 /* Append the channel that `subject`, which arrived in this space, names.
  * ERR_INVALID, and nothing appended, when it names none: outside the space,
- * not an escaped form, not UTF-8, or longer than max_length. */
+ * not an escaped form, not UTF-8, longer than max_length, or not what the
+ * space's channel_regex (without one: ASCII) lets a client name. */
 int subject_channel(const struct subject_space *s, struct str subject,
                     size_t max_length, struct buf *to) MUST_USE;
 

@@ -44,14 +44,20 @@ static natsConnection *connect_to(const struct nats_server *s)
     return nc;
 }
 
-static void acquire(struct fixture *f, const char *channel)
+/* What feed_acquire says. */
+static int ask(struct fixture *f, const char *channel, struct letter *who)
 {
     char subject[128];
     int n = snprintf(subject, sizeof(subject), "weir.pub._.%s", channel);
     struct subject_space *s = subject_find(&f->delivery.map, str_of(channel));
     assert_non_null(s);
-    feed_acquire(&f->feeds, str_n(subject, (size_t)n),
-                 delivery_port(&f->delivery, s));
+    return feed_acquire(&f->feeds, str_n(subject, (size_t)n),
+                        delivery_port(&f->delivery, s), who);
+}
+
+static void acquire(struct fixture *f, const char *channel)
+{
+    assert_int_equal(ask(f, channel, NULL), 0);
 }
 
 static void release(struct fixture *f, const char *channel, uint64_t now_ms)
@@ -88,6 +94,7 @@ static int tear_down(void **state)
     natsConnection_Close(f->nc);
     feed_table_detach(&f->feeds);
     natsConnection_Destroy(f->nc);
+    STAILQ_INIT(&f->feeds.served);
     assert_int_equal(nats_CloseAndWait(NATS_PATIENCE_MS), NATS_OK);
     feed_table_fini(&f->feeds);
     fake_settle(&f->node);
@@ -192,8 +199,156 @@ static void the_oldest_idle_feed_makes_room(void **state)
     }
     assert_int_equal(subs(f), FEED_IDLE_MAX);
     assert_int_equal(f->feeds.idle_count, FEED_IDLE_MAX);
+    assert_int_equal(f->feeds.evicted, 1);
     expect_heard(f, "weir.pub._.n1", 1);
     expect_heard(f, "weir.pub._.n0", 0);
+}
+
+static void visit(struct fixture *f, const char *lead, unsigned i)
+{
+    char name[32];
+    snprintf(name, sizeof(name), "%s%u", lead, i);
+    acquire(f, name);
+    release(f, name, 0);
+}
+
+/* At time 0, one after the other: all graves are taken, as many feeds idle
+ * as may be, and one more. */
+static void fill(struct fixture *f)
+{
+    for (unsigned i = 0; i <= FEED_IDLE_MAX + FEED_GRAVES_MAX; i++)
+        visit(f, "n", i);
+    assert_int_equal(f->feeds.grave_count, FEED_GRAVES_MAX);
+    assert_int_equal(f->feeds.idle_count, FEED_IDLE_MAX + 1);
+    assert_int_equal(f->feeds.evicted, FEED_GRAVES_MAX);
+    assert_int_equal(f->feeds.waited, 0);
+}
+
+static void expect_served(struct fixture *f, struct letter *who)
+{
+    assert_ptr_equal(STAILQ_FIRST(&f->feeds.served), who);
+    if (who)
+        STAILQ_REMOVE_HEAD(&f->feeds.served, link);
+}
+
+static void without_a_grave_new_subjects_wait(void **state)
+{
+    struct fixture *f = *state;
+    struct letter who[4];
+    fill(f);
+    assert_int_equal(ask(f, "a", &who[0]), ERR_AGAIN);
+    assert_int_equal(ask(f, "b", &who[1]), ERR_AGAIN);
+    assert_int_equal(ask(f, "c", &who[2]), ERR_AGAIN);
+    assert_int_equal(ask(f, "a", &who[3]), ERR_AGAIN);
+    release(f, "b", 0); /* who asked is told all the same */
+    expect_served(f, &who[1]);
+    assert_int_equal(f->feeds.waited, 3);
+    assert_int_equal(subs(f), FEED_IDLE_MAX + 1);
+
+    /* Graces are over, but there are no graves: nothing to do till then. */
+    int64_t ms = feed_table_run(&f->feeds, FEED_GRAVE_MS - 1);
+    assert_int_equal(ms, 1);
+    assert_int_equal(f->feeds.grave_count, FEED_GRAVES_MAX);
+    expect_served(f, NULL);
+    expect_heard(f, "weir.pub._.a", 0);
+
+    assert_int_equal(feed_table_run(&f->feeds, FEED_GRAVE_MS), 0);
+    expect_served(f, &who[0]); /* by their feeds */
+    expect_served(f, &who[3]);
+    expect_served(f, &who[2]);
+    expect_served(f, NULL);
+    assert_int_equal(subs(f), 2);
+    assert_int_equal(f->feeds.evicted, FEED_GRAVES_MAX); /* grace over */
+    expect_heard(f, "weir.pub._.a", 1);
+    expect_heard(f, "weir.pub._.b", 0);
+    expect_heard(f, "weir.pub._.c", 1);
+}
+
+static void known_subjects_do_not_wait(void **state)
+{
+    struct fixture *f = *state;
+    struct letter who;
+    char last[32];
+    fill(f);
+    assert_int_equal(ask(f, "a", &who), ERR_AGAIN);
+    assert_int_equal(ask(f, "marker", &who), 0);
+    release(f, "marker", 0);
+    snprintf(last, sizeof(last), "n%u", FEED_IDLE_MAX + FEED_GRAVES_MAX);
+    assert_int_equal(ask(f, last, NULL), 0);
+    /* It is idle no more: that made room. */
+    assert_int_equal(feed_table_run(&f->feeds, 0), 0);
+    expect_served(f, &who);
+    expect_heard(f, "weir.pub._.a", 1);
+}
+
+/* However many leave at once, others come: the node had as many SUBs. */
+static void a_great_exit_holds_nobody_up(void **state)
+{
+    struct fixture *f = *state;
+    const unsigned many = 2 * (FEED_GRAVES_MAX + FEED_IDLE_MAX);
+    char name[32];
+    for (unsigned i = 0; i < many; i++) {
+        snprintf(name, sizeof(name), "m%u", i);
+        acquire(f, name);
+    }
+    for (unsigned i = 0; i < many; i++) {
+        snprintf(name, sizeof(name), "m%u", i);
+        release(f, name, 0);
+    }
+    assert_int_equal(f->feeds.idle_count, many - FEED_GRAVES_MAX);
+    for (unsigned i = 0; i < FEED_GRAVES_MAX + FEED_IDLE_MAX; i++) {
+        snprintf(name, sizeof(name), "k%u", i);
+        acquire(f, name);
+    }
+    assert_int_equal(ask(f, "over", NULL), ERR_AGAIN);
+    assert_int_equal(subs(f), many + FEED_IDLE_MAX);
+}
+
+static void too_many_askers_are_not_kept(void **state)
+{
+    struct fixture *f = *state;
+    struct letter *who = mem_zalloc(FEED_ASKERS_MAX * sizeof(*who));
+    struct letter over;
+    char name[32];
+    fill(f);
+    for (unsigned i = 0; i < FEED_ASKERS_MAX; i++) {
+        snprintf(name, sizeof(name), "w%u", i / 2);
+        assert_int_equal(ask(f, name, &who[i]), ERR_AGAIN);
+    }
+    assert_int_equal(ask(f, "w0", &over), ERR_FULL);
+    assert_int_equal(ask(f, "over", &over), ERR_FULL);
+    assert_int_equal(ask(f, "gone", &over), ERR_FULL);
+    release(f, "gone", 0);
+    expect_served(f, NULL);
+    feed_table_run(&f->feeds, FEED_GRAVE_MS);
+    for (unsigned i = 0; i < FEED_ASKERS_MAX; i++)
+        expect_served(f, &who[i]);
+    expect_served(f, NULL);
+    assert_int_equal(f->feeds.askers, 0);
+    assert_int_equal(subs(f), FEED_ASKERS_MAX / 2 + 1);
+    expect_heard(f, "weir.pub._.over", 1);
+    free(who);
+}
+
+static void nobody_waits_for_a_closed_connection(void **state)
+{
+    struct fixture *f = *state;
+    struct letter who[2];
+    fill(f);
+    assert_int_equal(ask(f, "a", &who[0]), ERR_AGAIN);
+    assert_int_equal(ask(f, "b", &who[1]), ERR_AGAIN);
+    natsConnection_Close(f->nc);
+    feed_table_detach(&f->feeds);
+    natsConnection_Destroy(f->nc);
+    expect_served(f, &who[0]);
+    expect_served(f, &who[1]);
+    expect_served(f, NULL);
+    acquire(f, "c");
+    f->nc = connect_to(&f->server);
+    feed_table_attach(&f->feeds, f->nc);
+    assert_int_equal(subs(f), 3);
+    expect_heard(f, "weir.pub._.a", 1);
+    expect_heard(f, "weir.pub._.c", 1);
 }
 
 static void a_new_connection_gets_every_sub(void **state)
@@ -212,11 +367,11 @@ static void a_new_connection_gets_every_sub(void **state)
     assert_int_equal(f->feeds.count, 0);
     f->nc = connect_to(&f->server);
     feed_table_attach(&f->feeds, f->nc);
-    assert_int_equal(subs(f), 3);
+    assert_int_equal(subs(f), 2); /* nobody wants b */
     expect_heard(f, "weir.pub._.a", 1);
     expect_heard(f, "weir.pub._.c", 1);
-    feed_table_run(&f->feeds, GRACE_MS);
     expect_heard(f, "weir.pub._.b", 0);
+    assert_int_equal(feed_table_run(&f->feeds, GRACE_MS), -1);
 }
 
 /* SUB, UNSUB and free again and again while messages for them arrive: under
@@ -260,6 +415,11 @@ int main(void)
         TEST(users_share_one_sub),
         TEST(graces_and_graves_pass_in_order),
         TEST(the_oldest_idle_feed_makes_room),
+        TEST(without_a_grave_new_subjects_wait),
+        TEST(known_subjects_do_not_wait),
+        TEST(a_great_exit_holds_nobody_up),
+        TEST(too_many_askers_are_not_kept),
+        TEST(nobody_waits_for_a_closed_connection),
         TEST(a_new_connection_gets_every_sub),
         TEST(graves_hold_under_fire),
     };

@@ -14,6 +14,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "gateway/broker/feed.h"
 #include "tests/kit/nats_node.h"
 #include "tests/kit/threads.h"
 
@@ -41,13 +42,13 @@ static void publications_reach_every_shard_once(void **state)
 static void any_nats_client_can_publish_and_listen(void **state)
 {
     struct nats_node *n = *state;
-    struct fake_client *cafe = nats_node_subscriber(n, 1, "caf\xC3\xA9");
+    struct fake_client *cafe = nats_node_subscriber(n, 1, "caf/e");
     struct fake_client *news = nats_node_subscriber(n, 0, "news:eu.x");
     struct fake_client *quotes = nats_node_subscriber(n, 0, "quotes:eur.usd");
-    nats_peer_pub(&n->peer, "weir.pub._.caf=C3=A9", "\"c\"");
+    nats_peer_pub(&n->peer, "weir.pub._.caf=2Fe", "\"c\"");
     nats_peer_pub(&n->peer, "weir.pub.news.eu.x", "[1]");
     nats_peer_pub(&n->peer, "market.quotes.eur.usd", "1.07");
-    nats_node_expect(n, cafe, "Pcaf\xC3\xA9|caf\xC3\xA9|\"c\"\n");
+    nats_node_expect(n, cafe, "Pcaf/e|caf/e|\"c\"\n");
     nats_node_expect(n, news, "Pnews:eu.x|news:eu.x|[1]\n");
     nats_node_expect(n, quotes, "Pquotes:eur.usd|quotes:eur.usd|1.07\n");
 
@@ -90,6 +91,18 @@ static void patterns_share_one_feed(void **state)
         fake_gone(clients[i]);
     }
     NATS_NODE_PUMP(n, nats_node_status(n).feeds == 0);
+}
+
+/* By a pattern, too, nobody hears what nobody can name. */
+static void names_from_the_bus_follow_the_rules(void **state)
+{
+    struct nats_node *n = *state;
+    struct fake_client *f = nats_node_subscriber(n, 0, "all:>");
+    nats_peer_pub(&n->peer, "weir.pub.all.caf=C3=A9", "1");
+    nats_peer_pub(&n->peer, "weir.pub.all.cafe", "2");
+    nats_node_expect(n, f, "Pall:>|all:cafe|2\n");
+    assert_int_equal(nats_node_status(n).unmapped, 1);
+    fake_gone(f);
 }
 
 /* Two publishers, each in its own order, to both shards. */
@@ -469,6 +482,43 @@ static void many_feeds_come_and_go(void **state)
     fake_gone(f);
 }
 
+/* One client, ever new names: SUBs stay bounded, everything is answered, and
+ * who stays hears. At the end some names still wait, perhaps. */
+static void a_flood_of_names_is_bounded(void **state)
+{
+    struct nats_node *n = *state;
+    const unsigned each = 128; /* client.channel_limit */
+    unsigned asked = 0;
+    char name[32];
+    struct fake_client *f = nats_node_subscriber(n, 0, "steady");
+    while (asked < 25000) {
+        for (unsigned i = 0; i < each; i++) {
+            snprintf(name, sizeof(name), "flood.%u", asked + i);
+            nats_node_acquire(n, name);
+        }
+        asked += each;
+        NATS_NODE_PUMP(n, n->fed == asked);
+        assert_true(nats_node_status(n).feeds <=
+                    FEED_IDLE_MAX + 2 * (uint64_t)each + 1);
+        for (unsigned i = 1; i <= each; i++) {
+            snprintf(name, sizeof(name), "flood.%u", asked - i);
+            n->hub.hub.broker.ops->release(n->broker, str_of(name), false);
+        }
+    }
+    assert_int_equal(nats_node_publish_code(n, "steady", "1"), 0);
+    nats_node_expect(n, f, "Psteady|steady|1\n");
+    for (unsigned i = 0; i < each; i++) {
+        snprintf(name, sizeof(name), "last.%u", i);
+        nats_node_acquire(n, name);
+    }
+    fake_gone(f);
+    nats_broker_stop(n->broker);
+    n->broker = NULL;
+    fake_settle(&n->hub);
+    fake_node_fini(&n->hub);
+    assert_int_equal(n->fed, asked + each);
+}
+
 /* What was accepted before the stop goes out, and its op comes home. */
 static void a_stop_sends_what_waits(void **state)
 {
@@ -619,6 +669,7 @@ int main(void)
     cmocka_unit_test_setup_teardown(name, nats_node_new, nats_node_free)
         RUNNING(publications_reach_every_shard_once),
         RUNNING(any_nats_client_can_publish_and_listen),
+        RUNNING(names_from_the_bus_follow_the_rules),
         RUNNING(patterns_share_one_feed),
         RUNNING(order_of_a_publisher_is_kept),
         RUNNING(payloads_are_judged_by_the_namespace),
@@ -632,6 +683,7 @@ int main(void)
         ALONE(the_budget_of_the_node_holds),
         ALONE(a_slow_node_counts_what_it_lost),
         RUNNING(many_feeds_come_and_go),
+        RUNNING(a_flood_of_names_is_bounded),
         RUNNING(a_stop_sends_what_waits),
         ALONE(bad_options_stop_the_start),
         ALONE(threads_publish_and_hear),

@@ -10,6 +10,8 @@
 
 #include "base/mem.h"
 #include "base/rand.h"
+#include "base/utf8.h"
+#include "gateway/rules.h"
 #include "hub/channel.h"
 
 static const char config_text[] =
@@ -17,7 +19,10 @@ static const char config_text[] =
     "{\"name\":\"news\"},"
     "{\"name\":\"all\",\"allow_patterns\":true},"
     "{\"name\":\"quotes\",\"subject\":\"market.quotes\"},"
-    "{\"name\":\"plant\",\"subject\":\"site.3\",\"allow_patterns\":true}]}}";
+    "{\"name\":\"plant\",\"subject\":\"site.3\",\"allow_patterns\":true,"
+    "\"channel_regex\":\".\"},"
+    "{\"name\":\"short\",\"channel_regex\":\"^[a-z\xC3\xA9.]{2,4}$\","
+    "\"allow_patterns\":true}]}}";
 
 struct fixture {
     struct config *cfg;
@@ -128,11 +133,11 @@ static void subjects_have_channels(void **state)
 {
     struct fixture *f = *state;
     expect_channel(f, "a", "acme.weir.pub._.a", "a");
-    expect_channel(f, "a", "acme.weir.pub._.caf=C3=A9.x", "caf\xC3\xA9.x");
     expect_channel(f, "news:a", "acme.weir.pub.news.eu.x", "news:eu.x");
     expect_channel(f, "news:a", "acme.weir.pub.news.a=3Ab", "news:a:b");
     expect_channel(f, "quotes:a", "market.quotes.eur.usd", "quotes:eur.usd");
     expect_channel(f, "plant:a", "site.3.pump=3D1", "plant:pump=1");
+    expect_channel(f, "plant:a", "site.3.caf=C3=A9.x", "plant:caf\xC3\xA9.x");
 }
 
 static void expect_unmapped(struct fixture *f, const char *where,
@@ -168,13 +173,59 @@ static void other_subjects_have_none(void **state)
         "acme.weir.pub._.news=3Aa", /* would be news:a */
         "acme.weir.pub._.a=FF",     /* no UTF-8 */
         "acme.weir.pub._.=C3",
-        "acme.weir.pub._.=ED=A0=80", /* a surrogate */
+        "acme.weir.pub._.caf=C3=A9", /* no client may name it */
+        "acme.weir.pub._.a=7F",
     };
     for (size_t i = 0; i < ARRAY_LEN(plain); i++)
         expect_unmapped(f, "a", plain[i]);
     expect_unmapped(f, "quotes:a", "market.quotes.EUR/USD");
     expect_unmapped(f, "quotes:a", "market.quotesx.a");
     expect_unmapped(f, "plant:a", "site.3");
+    expect_unmapped(f, "plant:a", "site.3.=C3");
+    expect_unmapped(f, "plant:a", "site.3.a=FF");
+    expect_unmapped(f, "plant:a", "site.3.=ED=A0=80"); /* a surrogate */
+}
+
+static void only_what_clients_may_name(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const names[] = {
+        "short:ab",        "short:abcd",  "short:a.bc", "short:\xC3\xA9",
+        "short:a",         "short:abcde", "short:AB",   "short:a1",
+        "short:a\xC3\xA8", "all:ab",      "all:A1",     "all:a\xC3\xA9",
+        "plant:\xC3\xA9",  "caf\xC3\xA9", "cafe",       "news:a\xC3\xA9"};
+    unsigned good = 0;
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        struct rules_channel ch;
+        struct buf back = BUF_INIT;
+        struct str name = str_of(names[i]);
+        struct subject_space *s = space(f, names[i]);
+        bool may = rules_channel(f->cfg, name, RULES_CONCRETE, &ch) == 0;
+        assert_int_equal(subject_of(s, name, &f->out), 0);
+        int rc = subject_channel(s, buf_view(&f->out), 255, &back);
+        if ((rc == 0) != may)
+            fail_msg("%s: %d, clients: %d", names[i], rc, may);
+        assert_true(str_eq(buf_view(&back), may ? name : STR_LIT("")));
+        good += may;
+        buf_free(&back);
+        buf_clear(&f->out);
+    }
+    assert_int_equal(good, 8);
+}
+
+/* The longest name and what follows it in the buffer from before. */
+static void a_regex_sees_the_name_and_no_more(void **state)
+{
+    struct fixture *f = *state;
+    buf_lit(&f->out, "short:abcdefgh");
+    buf_clear(&f->out);
+    expect_channel(f, "short:ab", "acme.weir.pub.short.ab", "short:ab");
+    expect_unmapped(f, "short:ab", "acme.weir.pub.short.abcde");
+    buf_lit(&f->out, "before");
+    int rc = subject_channel(space(f, "short:ab"),
+                             STR_LIT("acme.weir.pub.short.abcd"), 255, &f->out);
+    assert_int_equal(rc, 0);
+    expect(f, "beforeshort:abcd");
 }
 
 static void lengths_are_bounded(void **state)
@@ -229,7 +280,7 @@ static void subjects_are_bounded(void **state)
     config_free(cfg);
 }
 
-/* Any channel that may be published to comes back from its subject. */
+/* A channel that clients may name comes back from its subject. */
 static void random_channels_come_back(void **state)
 {
     static const char *const leads[] = {"",
@@ -238,6 +289,7 @@ static void random_channels_come_back(void **state)
     struct fixture *f = *state;
     struct rand r;
     unsigned mapped = 0;
+    unsigned foreign = 0;
     rand_init(&r, 20260101);
     for (int i = 0; i < 200000; i++) {
         char name[64];
@@ -261,14 +313,16 @@ static void random_channels_come_back(void **state)
         struct buf back = BUF_INIT;
         if (subject_channel(s, buf_view(&f->out), 255, &back) == 0) {
             mapped++;
+            foreign += utf8_ascii_run(channel) < n;
             assert_true(str_eq(buf_view(&back), channel));
         } else {
-            /* Only broken UTF-8 goes out and not in. */
+            /* What clients may not name, and broken UTF-8. */
             assert_true(memchr(name, 0xC3, n) || memchr(name, 0xA9, n));
         }
         buf_free(&back);
     }
     assert_true(mapped > 10000);
+    assert_true(foreign > 100);
 }
 
 int main(void)
@@ -280,6 +334,8 @@ int main(void)
         TEST(unknown_names_have_no_space),
         TEST(subjects_have_channels),
         TEST(other_subjects_have_none),
+        TEST(only_what_clients_may_name),
+        TEST(a_regex_sees_the_name_and_no_more),
         TEST(lengths_are_bounded),
         TEST(subjects_are_bounded),
         TEST(random_channels_come_back),

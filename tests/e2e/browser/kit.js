@@ -123,6 +123,6 @@ function isSamePage(page) {
 
 module.exports = {
     PHONE, NARROW_PHONE, DESKTOP, HOSTFEED, demoConfig, demoGateway,
-    startFeed, endFeed, startBrowser, openPage, waitState, colouredPixels, picture, screenshot,
-    markPage, isSamePage, waitFor,
+    startFeed, endFeed, startBrowser, openPage, waitState, colouredPixels,
+    picture, screenshot, markPage, isSamePage, waitFor,
 };
