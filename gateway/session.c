@@ -4,7 +4,6 @@
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "gateway/auth/auth.h"
 #include "gateway/protocol/command.h"
 #include "gateway/protocol/encode.h"
 #include "gateway/rules.h"
@@ -107,7 +106,7 @@ static int64_t ping_interval_ms(const struct session *s)
                     : config_of(s)->client.ping_interval_ms;
 }
 
-static bool wants_pong(const struct session *s)
+bool session_wants_pong(const struct session *s)
 {
     return s->ops->bidirectional && config_of(s)->client.ping_interval_ms > 0 &&
            config_of(s)->client.pong_timeout_ms > 0;
@@ -126,7 +125,7 @@ static void send_ping(struct session *s)
     uint64_t interval = (uint64_t)ping_interval_ms(s);
     client_push(&s->client, ping_frame(s));
     s->pinged_ms = now_ms(s);
-    s->awaiting_pong = wants_pong(s);
+    s->awaiting_pong = session_wants_pong(s);
     uint64_t wait = s->awaiting_pong
                         ? (uint64_t)config_of(s)->client.pong_timeout_ms
                         : interval;
@@ -135,7 +134,7 @@ static void send_ping(struct session *s)
 
 /* The first ping comes at a random time in the second half of the interval,
  * so that clients that came together do not stay together. */
-static void start_pings(struct session *s)
+void session_start_pings(struct session *s)
 {
     uint64_t interval = (uint64_t)ping_interval_ms(s);
     if (interval == 0) {
@@ -180,194 +179,13 @@ static void on_closing(struct client *c)
     s->ops->pause(s, false);
 }
 
-/* --- connect ----------------------------------------------------------- */
-
-static void resume_later(struct session *s);
-
-static void finish_connect(struct session *s)
-{
-    const struct config *cfg = config_of(s);
-    char id[RAND_UUID_LEN];
-    char session_id[RAND_UUID_LEN];
-    if (s->client.closing || s->client.closed)
-        return;
-    struct connect_result r = {
-        .client = str_n(id, sizeof(id)),
-        .ping_s = (uint32_t)((cfg->client.ping_interval_ms + 999) / 1000),
-        .pong = wants_pong(s),
-        .subs = buf_view(&s->connect_subs),
-    };
-    rand_uuid_format(s->client.id, id);
-    if (!s->ops->bidirectional) {
-        rand_uuid_init(s->session_id);
-        rand_uuid_format(s->session_id, session_id);
-        r.session = str_n(session_id, sizeof(session_id));
-    }
-    struct buf json = BUF_INIT;
-    struct buf framed = BUF_INIT;
-    if (s->ops->bidirectional) {
-        buf_lit(&json, "{\"id\":");
-        buf_u64(&json, s->connect_id);
-        buf_lit(&json, ",\"connect\":");
-    } else {
-        buf_lit(&json, "{\"connect\":");
-    }
-    encode_connect(&json, &r);
-    buf_char(&json, '}');
-    if (s->client.encoding == ENCODING_WS_JSON)
-        wire_ws_frame(&framed, WIRE_WS_TEXT, buf_view(&json));
-    else
-        buf_printf(&framed, "data: %.*s\n\n", STR_ARG(buf_view(&json)));
-    client_uncork(&s->client, buf_view(&framed));
-    buf_free(&json);
-    buf_free(&framed);
-    buf_free(&s->connect_subs);
-    s->state = SESSION_CONNECTED;
-    start_pings(s);
-    resume_later(s);
-}
-
-static void fail_connect(struct session *s, uint32_t error)
-{
-    if (!s->ops->bidirectional) {
-        session_close(s, disconnect_for_error(error));
-        return;
-    }
-    s->state = SESSION_FAILED;
-    buf_free(&s->held);
-    client_uncork(&s->client, STR_LIT(""));
-    session_reply_error(s, s->connect_id, error);
-}
-
-/* Subscriptions the connect request asks for: those the client may have
- * anyway; others are ignored. */
-static bool subscribe_at_connect(struct session *s, struct str raw_channel)
-{
-    struct rules_channel ch;
-    struct buf text = BUF_INIT;
-    struct str channel;
-    bool fine = true;
-    if (json_text((struct json_value){JSON_STRING, raw_channel}, &text,
-                  &channel) < 0)
-        return true;
-    uint32_t error =
-        rules_channel(config_of(s), channel, RULES_CONCRETE_OR_PATTERN, &ch);
-    if (error == ERROR_UNKNOWN_CHANNEL) {
-        session_close(s, DISCONNECT_BAD_REQUEST);
-        fine = false;
-    } else if (!error &&
-               !rules_subscribe(config_of(s), &ch, client_user(&s->client))) {
-        struct subscribe_options o = {.is_pattern = ch.name.is_pattern,
-                                      .server_side = true};
-        s->asking++;
-        int rc = hub_subscribe(&s->client, channel, &o);
-        if (rc < 0)
-            s->asking--;
-        if (rc == ERR_FULL) {
-            session_close(s, DISCONNECT_CHANNEL_LIMIT);
-            fine = false;
-        }
-    }
-    buf_free(&text);
-    return fine;
-}
-
-static void connect_subs(struct session *s, struct json_value subs)
-{
-    struct str key;
-    struct json_value value;
-    s->asking++; /* Ourselves: nothing is finished before the loop is. */
-    if (subs.type == JSON_OBJECT) {
-        struct json_iter it = json_iter(subs);
-        while (json_next_member(&it, &key, &value) &&
-               subscribe_at_connect(s, key))
-            ;
-    }
-    s->asking--;
-    if (s->asking == 0 && !s->client.closing)
-        finish_connect(s);
-}
-
-/* A connect on its way to its verdict: survives the client. */
-struct connect_op {
-    struct shard *shard; /* borrowed */
-    struct client_ref ref;
-    char *subs; /* owned: the request's subs, raw; NULL without */
-    size_t subs_len;
-};
-
-static void on_verdict(void *arg, const struct auth_verdict *v)
-{
-    struct connect_op *op = arg;
-    struct client *c = client_find(op->shard, op->ref);
-    struct session *s = c ? session_of(c) : NULL;
-    if (s && !c->closing && v->disconnect) {
-        session_close(s, v->disconnect);
-    } else if (s && !c->closing && v->error) {
-        fail_connect(s, v->error);
-    } else if (s && !c->closing) {
-        struct json_value subs = {JSON_NULL, {NULL, 0}};
-        if (op->subs)
-            CHECK(json_parse(str_n(op->subs, op->subs_len), &subs) == 0);
-        client_identify(c, v->user);
-        connect_subs(s, subs);
-    }
-    free(op->subs);
-    free(op);
-}
-
-static void begin_connect(struct session *s, const struct command_fields *f)
-{
-    struct connect_op *op = mem_zalloc(sizeof(*op));
-    op->shard = s->client.shard;
-    op->ref = s->client.ref;
-    if (f->subs.type == JSON_OBJECT) {
-        op->subs = mem_strndup(f->subs.raw.p, f->subs.raw.n);
-        op->subs_len = f->subs.raw.n;
-    }
-    s->state = SESSION_CONNECTING;
-    client_cork(&s->client);
-    auth_ask(config_of(s), &(struct auth_question){f->token}, on_verdict, op);
-}
-
-static void on_connect(struct session *s, const struct command *cmd)
-{
-    struct command_fields f;
-    if (s->state != SESSION_NEW || cmd->id == 0 ||
-        command_fields(cmd->body, &s->loop->strings, &f) < 0) {
-        session_close(s, DISCONNECT_BAD_REQUEST);
-        return;
-    }
-    s->connect_id = cmd->id;
-    begin_connect(s, &f);
-}
-
-void session_connect_uni(struct session *s, const struct json_value *request)
-{
-    struct command_fields f;
-    buf_clear(&s->loop->strings);
-    if (command_fields(*request, &s->loop->strings, &f) < 0) {
-        session_close(s, DISCONNECT_BAD_REQUEST);
-        return;
-    }
-    begin_connect(s, &f);
-}
-
 void session_start_plain(struct session *s)
 {
     s->state = SESSION_CONNECTED;
-    start_pings(s);
+    session_start_pings(s);
 }
 
 /* --- answers of the hub ------------------------------------------------ */
-
-static void note_connect_sub(struct session *s, struct sub *sub)
-{
-    if (s->connect_subs.n)
-        buf_char(&s->connect_subs, ',');
-    json_quote(&s->connect_subs, topic_name(sub->topic));
-    buf_lit(&s->connect_subs, ":{}");
-}
 
 /* The server changed a subscription: a push, or on plain streams an event of
  * that name, so that `data` of ordinary events stays the publication's. */
@@ -397,10 +215,7 @@ static void on_subscribed(struct client *c, struct sub *sub, uint32_t error)
         return;
     }
     if (s->state == SESSION_CONNECTING) {
-        if (!error)
-            note_connect_sub(s, sub);
-        if (s->asking == 0)
-            finish_connect(s);
+        session_connect_answered(s, sub, error);
         return;
     }
     if (sub->server_side && !error) {
@@ -413,7 +228,7 @@ static void on_subscribed(struct client *c, struct sub *sub, uint32_t error)
         session_end(s);
     }
     if (s->asking == 0)
-        resume_later(s);
+        session_resume_later(s);
 }
 
 static const struct session_events events = {
@@ -464,9 +279,9 @@ void session_server_unsubscribe(struct session *s, struct sub *sub)
     if (s->plain && s->state == SESSION_NEW)
         s->ops->subscribed(s, NULL, 0);
     else if (s->state == SESSION_CONNECTING)
-        finish_connect(s);
+        session_connect_finish(s);
     else
-        resume_later(s);
+        session_resume_later(s);
 }
 
 /* --- messages ---------------------------------------------------------- */
@@ -503,7 +318,7 @@ static void run_command(struct session *s, const struct command *cmd)
 {
     s->client.shard->stats.commands++;
     if (cmd->kind == COMMAND_CONNECT)
-        on_connect(s, cmd);
+        session_connect(s, cmd);
     else if (s->state != SESSION_CONNECTED)
         session_close(s, DISCONNECT_BAD_REQUEST);
     else if (cmd->id == 0 && cmd->kind != COMMAND_SEND)
@@ -589,7 +404,7 @@ static void on_resume(void *reader, struct letter *self)
 }
 
 /* Not at once: the subscription just answered is live only when we return. */
-static void resume_later(struct session *s)
+void session_resume_later(struct session *s)
 {
     if (s->held.n == 0 && !s->paused)
         return;

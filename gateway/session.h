@@ -73,6 +73,17 @@ void session_gone(struct session *s);
  * object). The connect push follows when subs are answered. */
 struct json_value;
 void session_connect_uni(struct session *s, const struct json_value *request);
+/* A connect command: once, first. (connect.c) */
+void session_connect(struct session *s, const struct command *cmd);
+/* A subscription of a connect under way is answered; with the last one the
+ * connect is. */
+void session_connect_answered(struct session *s, const struct sub *sub,
+                              uint32_t error);
+void session_connect_finish(struct session *s);
+/* Commands that waited go on after this turn's letters. */
+void session_resume_later(struct session *s);
+bool session_wants_pong(const struct session *s);
+void session_start_pings(struct session *s);
 /* /sse: the stream is up (its head was written): heartbeats start. */
 void session_start_plain(struct session *s);
 
