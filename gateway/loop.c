@@ -40,11 +40,15 @@ static void set_options(int fd)
  * kernel take the answer back. */
 static void refuse(struct loop *l, int fd)
 {
-    static const char answer[] =
-        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n"
-        "Content-Length: 67\r\nRetry-After: 5\r\nConnection: close\r\n\r\n"
-        "{\"error\":{\"code\":100,\"message\":\"too many connections on this "
-        "node\"}}";
+#define REFUSAL \
+    "{\"error\":{\"code\":100,\"message\":\"too many connections on this node\"}}"
+    char answer[256];
+    int len = snprintf(answer, sizeof(answer),
+                       "HTTP/1.1 503 Service Unavailable\r\n"
+                       "Content-Type: application/json\r\n"
+                       "Content-Length: %zu\r\nRetry-After: 5\r\n"
+                       "Connection: close\r\n\r\n" REFUSAL,
+                       sizeof(REFUSAL) - 1);
     static struct log_limit limit;
     char unread[4096];
     uint64_t missed;
@@ -52,7 +56,7 @@ static void refuse(struct loop *l, int fd)
     do
         n = recv(fd, unread, sizeof(unread), MSG_DONTWAIT);
     while (n == (ssize_t)sizeof(unread));
-    n = send(fd, answer, sizeof(answer) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+    n = send(fd, answer, (size_t)len, MSG_NOSIGNAL | MSG_DONTWAIT);
     (void)n;
     shutdown(fd, SHUT_WR);
     close(fd);

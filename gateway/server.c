@@ -117,6 +117,26 @@ static int start_parts(struct app *app, const struct ws_app *ws, char *err,
     return rc;
 }
 
+/* No thread of a loop runs (any more). A loop that lws refused was never
+ * whole: only its memory is given back, the process ends anyway. */
+static void take_down(struct app *app)
+{
+    if (app->nats)
+        nats_broker_stop(app->nats);
+    app->hub.broker.ops = NULL;
+    for (unsigned i = 0; i < app->hub.count; i++) {
+        if (app->loops[i]->lws)
+            loop_fini(app->loops[i]);
+    }
+    hub_fini(&app->hub);
+    for (unsigned i = 0; i < app->hub.count; i++)
+        loop_free(app->loops[i]);
+    free(app->loops);
+    pages_free(app->pages);
+    config_free((struct config *)app->config);
+    free(app);
+}
+
 int server_start(struct config *cfg, const struct ws_app *ws, struct app **out,
                  char *err, size_t errlen)
 {
@@ -125,9 +145,10 @@ int server_start(struct config *cfg, const struct ws_app *ws, struct app **out,
     app->port = (uint16_t)cfg->http_server.port;
     app->started_ns = clock_now_ns();
     int rc = start_parts(app, ws, err, errlen);
-    /* A node that cannot start ends its process: nothing is undone here. */
-    if (rc < 0)
+    if (rc < 0) {
+        take_down(app);
         return rc;
+    }
     name_node(app);
     for (unsigned i = 0; i < app->hub.count; i++)
         loop_start(app->loops[i]);
@@ -147,16 +168,5 @@ void server_stop(struct app *app)
         loop_stop(app->loops[i]);
     for (unsigned i = 0; i < app->hub.count; i++)
         loop_join(app->loops[i]);
-    if (app->nats)
-        nats_broker_stop(app->nats);
-    app->hub.broker.ops = NULL;
-    for (unsigned i = 0; i < app->hub.count; i++)
-        loop_fini(app->loops[i]);
-    hub_fini(&app->hub);
-    for (unsigned i = 0; i < app->hub.count; i++)
-        loop_free(app->loops[i]);
-    free(app->loops);
-    pages_free(app->pages);
-    config_free((struct config *)app->config);
-    free(app);
+    take_down(app);
 }

@@ -46,21 +46,29 @@ static void uuid_text(const uint8_t bytes[16], char to[RAND_UUID_LEN + 1])
     to[RAND_UUID_LEN] = '\0';
 }
 
+/* Is the id a line of the list? */
+static bool is_listed(const char *list, const char *id)
+{
+    for (const char *at = list; (at = strstr(at, id)); at++) {
+        if (at[RAND_UUID_LEN] == '\n' && (at == list || at[-1] == '\n'))
+            return true;
+    }
+    return false;
+}
+
 static bool is_meant(const struct session *s, const struct user_question *q)
 {
     char client[RAND_UUID_LEN + 1];
     char session[RAND_UUID_LEN + 1];
+    /* Only unidirectional clients were told a session id. */
+    bool has_session = !s->ops->bidirectional && !s->plain;
     uuid_text(s->client.id, client);
     uuid_text(s->session_id, session);
     if (q->client[0] && strcmp(q->client, client) != 0)
         return false;
-    if (q->session[0] &&
-        (s->ops->bidirectional || strcmp(q->session, session) != 0))
+    if (q->session[0] && (!has_session || strcmp(q->session, session) != 0))
         return false;
-    /* Every id of the list ends with a newline, which no id holds. */
-    const char *at = strstr(q->except, client);
-    return !at || at[RAND_UUID_LEN] != '\n' ||
-           (at != q->except && at[-1] != '\n');
+    return !is_listed(q->except, client);
 }
 
 static void *visit_user(struct shard *s, void *question)

@@ -271,9 +271,12 @@ static bool body_length(struct str head, size_t *out)
 {
     static const char name[] = "\r\nContent-Length: ";
     const char *at = memmem(head.p, head.n, name, sizeof(name) - 1);
-    if (at)
-        *out = (size_t)strtoull(at + sizeof(name) - 1, NULL, 10);
-    return at;
+    if (!at)
+        return false;
+    *out = 0;
+    for (at += sizeof(name) - 1; *at >= '0' && *at <= '9'; at++)
+        *out = *out * 10 + (size_t)(*at - '0');
+    return true;
 }
 
 bool gate_next_answer(struct gate_peer *p, bool to_head, struct gate_answer *a)
@@ -285,7 +288,8 @@ bool gate_next_answer(struct gate_peer *p, bool to_head, struct gate_answer *a)
     size_t head = (size_t)(end - rest.p) + 4;
     size_t body = rest.n - head;
     CHECK(str_starts(rest, STR_LIT("HTTP/1.1 ")) && rest.n > 12);
-    a->status = atoi(rest.p + 9);
+    a->status =
+        (rest.p[9] - '0') * 100 + (rest.p[10] - '0') * 10 + (rest.p[11] - '0');
     a->head = str_n(rest.p, head - 2);
     bool has_length = body_length(a->head, &body);
     CHECK(has_length || a->status == 100 || a->status == 101 ||
