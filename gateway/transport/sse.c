@@ -11,6 +11,7 @@
 #include "gateway/protocol/json.h"
 #include "gateway/rules.h"
 #include "gateway/session.h"
+#include "gateway/transport/wire.h"
 #include "hub/hub.h"
 
 struct sse_poll {
@@ -73,28 +74,15 @@ static void gone(struct sse_conn *s)
     shard_bury(l->shard, &s->session.grave);
 }
 
-static enum write_result keep(struct sse_conn *s, const char *p, size_t n)
-{
-    buf_add(&s->out, p, n);
-    wait_for(s, UV_READABLE | UV_WRITABLE);
-    return WRITE_CHOKED;
-}
-
 static enum write_result sse_write(struct client *c, const char *p, size_t n)
 {
     struct sse_conn *s = conn_of(c);
     if (s->gone)
         return WRITE_DEAD;
-    if (s->out.n)
-        return keep(s, p, n);
-    ssize_t sent = send(s->fd, p, n, MSG_NOSIGNAL | MSG_DONTWAIT);
-    if (sent == (ssize_t)n)
-        return WRITE_DONE;
-    if (sent == -1 && errno != EAGAIN && errno != EINTR)
-        return WRITE_DEAD;
-    if (sent == -1)
-        sent = 0;
-    return keep(s, p + sent, n - (size_t)sent);
+    enum write_result rc = wire_send(s->fd, &s->out, p, n);
+    if (rc == WRITE_CHOKED)
+        wait_for(s, UV_READABLE | UV_WRITABLE);
+    return rc;
 }
 
 /* Everything is said. With nothing unread the kernel delivers the rest and
@@ -160,17 +148,11 @@ static void sse_pause(struct session *s, bool paused)
 
 static void on_writable(struct sse_conn *s)
 {
-    ssize_t n = send(s->fd, s->out.p, s->out.n, MSG_NOSIGNAL | MSG_DONTWAIT);
-    if (n == -1 && (errno == EAGAIN || errno == EINTR))
-        return;
-    if (n == -1) {
+    enum write_result rc = wire_drain(s->fd, &s->out);
+    if (rc == WRITE_DEAD)
         gone(s);
+    if (rc != WRITE_DONE)
         return;
-    }
-    buf_consume(&s->out, (size_t)n);
-    if (s->out.n)
-        return;
-    buf_free(&s->out);
     wait_for(s, UV_READABLE);
     client_writable(&s->session.client);
     if (s->session.client.closed)

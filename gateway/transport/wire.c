@@ -1,5 +1,8 @@
 #include "gateway/transport/wire.h"
 
+#include <errno.h>
+#include <sys/socket.h>
+
 size_t wire_ws_head(uint8_t head[WIRE_WS_HEAD_MAX], uint8_t first_byte,
                     size_t payload)
 {
@@ -43,4 +46,37 @@ void wire_ws_frame(struct buf *b, uint8_t first_byte, struct str payload)
     uint8_t head[WIRE_WS_HEAD_MAX];
     buf_add(b, head, wire_ws_head(head, first_byte, payload.n));
     buf_str(b, payload);
+}
+
+/* Bytes taken, 0 for none now, -1 when the connection is broken. */
+static ssize_t try_send(int fd, const char *p, size_t n)
+{
+    ssize_t sent = send(fd, p, n, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (sent == -1 && (errno == EAGAIN || errno == EINTR))
+        return 0;
+    return sent;
+}
+
+enum write_result wire_send(int fd, struct buf *out, const char *p, size_t n)
+{
+    ssize_t sent = out->n ? 0 : try_send(fd, p, n);
+    if (sent == (ssize_t)n)
+        return WRITE_DONE;
+    if (sent == -1)
+        return WRITE_DEAD;
+    buf_add(out, p + sent, n - (size_t)sent);
+    return WRITE_CHOKED;
+}
+
+enum write_result wire_drain(int fd, struct buf *out)
+{
+    ssize_t sent = out->n ? try_send(fd, out->p, out->n) : 0;
+    if (sent == -1)
+        return WRITE_DEAD;
+    if (sent)
+        buf_consume(out, (size_t)sent);
+    if (out->n)
+        return WRITE_CHOKED;
+    buf_free(out);
+    return WRITE_DONE;
 }

@@ -1,15 +1,16 @@
-/* wire.h — the bytes around a message: WebSocket frame heads, SSE lines.
+/* wire.h — WebSocket frame heads, and bytes that a socket may not take.
  *
  *     text frame, 130 bytes:  81 7e 00 82 <payload>
  *
  * Why:    frames are built once and shared, so the head is ours, not lws's.
- * Thread: any. Uses: base/buf. */
+ * Thread: any. Uses: base/buf, hub/transport. */
 #ifndef WEIR_GATEWAY_TRANSPORT_WIRE_H
 #define WEIR_GATEWAY_TRANSPORT_WIRE_H
 
 #include <stdint.h>
 
 #include "base/buf.h"
+#include "hub/transport.h"
 
 #define WIRE_WS_HEAD_MAX 10
 #define WIRE_WS_TEXT 0x81
@@ -28,5 +29,12 @@ void wire_ws_end(struct buf *b, size_t mark);
 
 /* A whole frame. */
 void wire_ws_frame(struct buf *b, uint8_t first_byte, struct str payload);
+
+/* Send n bytes on a non-blocking socket; what it does not take, and everything
+ * while `out` holds something already, is kept in `out`. WRITE_CHOKED then:
+ * the caller waits for the socket to be writable and calls wire_drain. */
+enum write_result wire_send(int fd, struct buf *out, const char *p, size_t n);
+/* Send what is kept: WRITE_DONE when nothing is left (out is freed). */
+enum write_result wire_drain(int fd, struct buf *out);
 
 #endif

@@ -1,6 +1,5 @@
 #include "gateway/transport/ws.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <strings.h>
 #include <sys/socket.h>
@@ -50,28 +49,15 @@ static struct ws_context *context_of(struct lws *wsi)
 
 /* What the kernel refuses waits here, not in lws: while lws 4.1.6 has output
  * of its own it does not read, and the loop spins on the unread input. */
-static enum write_result keep(struct ws_conn *w, const char *p, size_t n)
-{
-    buf_add(&w->out, p, n);
-    lws_callback_on_writable(w->wsi);
-    return WRITE_CHOKED;
-}
-
 static enum write_result ws_write(struct client *c, const char *p, size_t n)
 {
     struct ws_conn *w = conn_of(c);
     if (!w->wsi)
         return WRITE_DEAD;
-    if (w->out.n)
-        return keep(w, p, n);
-    ssize_t sent = send(w->fd, p, n, MSG_NOSIGNAL | MSG_DONTWAIT);
-    if (sent == (ssize_t)n)
-        return WRITE_DONE;
-    if (sent == -1 && errno != EAGAIN && errno != EINTR)
-        return WRITE_DEAD;
-    if (sent == -1)
-        sent = 0;
-    return keep(w, p + sent, n - (size_t)sent);
+    enum write_result rc = wire_send(w->fd, &w->out, p, n);
+    if (rc == WRITE_CHOKED)
+        lws_callback_on_writable(w->wsi);
+    return rc;
 }
 
 /* After the close frames nothing more is said; the peer's FIN, or the
@@ -227,18 +213,12 @@ static void on_gone(struct ws_conn *w)
 
 static void on_writable(struct ws_conn *w)
 {
-    ssize_t n =
-        w->out.n ? send(w->fd, w->out.p, w->out.n, MSG_NOSIGNAL | MSG_DONTWAIT)
-                 : 0;
+    enum write_result rc = wire_drain(w->fd, &w->out);
+    if (rc == WRITE_CHOKED)
+        lws_callback_on_writable(w->wsi);
     /* A broken connection ends by lws reading its error. */
-    if (n > 0)
-        buf_consume(&w->out, (size_t)n);
-    if (w->out.n) {
-        if (n >= 0 || errno == EAGAIN || errno == EINTR)
-            lws_callback_on_writable(w->wsi);
+    if (rc != WRITE_DONE)
         return;
-    }
-    buf_free(&w->out);
     client_writable(&w->session.client);
     if (w->session.client.closed && (w->peer_closed || w->violated))
         send_fin(w);
