@@ -53,9 +53,10 @@ static void refuse(struct loop *l, int fd)
     char unread[4096];
     uint64_t missed;
     ssize_t n;
+    unsigned reads = 0;
     do
         n = recv(fd, unread, sizeof(unread), MSG_DONTWAIT);
-    while (n == (ssize_t)sizeof(unread));
+    while (n == (ssize_t)sizeof(unread) && ++reads < 16);
     n = send(fd, answer, (size_t)len, MSG_NOSIGNAL | MSG_DONTWAIT);
     (void)n;
     shutdown(fd, SHUT_WR);

@@ -91,7 +91,6 @@ struct http_conn {
     bool eof;        /* the peer will send no more */
     bool last;       /* the request read last ends the connection */
     bool gone;       /* in the grave */
-    bool processing; /* http_process is on the stack */
     uint32_t exchange_count;
     uint64_t requests; /* complete ones so far */
     STAILQ_HEAD(, http_exchange) exchanges;

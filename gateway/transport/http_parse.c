@@ -458,12 +458,10 @@ static bool step(struct http_conn *c)
 
 void http_process(struct http_conn *c)
 {
-    c->processing = true;
     while (!c->gone && !c->last && c->phase != PHASE_LINGER &&
            c->exchange_count < HTTP_MAX_PIPELINE &&
            c->out.n - c->out_at < OUT_MAX && step(c))
         ;
-    c->processing = false;
     if (c->gone)
         return;
     if (c->in_at == c->in.n) {
