@@ -88,9 +88,9 @@ struct http_conn {
     int fd;                 /* owned; -1 once taken or closed */
     enum http_phase phase;
     bool dirty;
-    bool eof;        /* the peer will send no more */
-    bool last;       /* the request read last ends the connection */
-    bool gone;       /* in the grave */
+    bool eof;  /* the peer will send no more */
+    bool last; /* the request read last ends the connection */
+    bool gone; /* in the grave */
     uint32_t exchange_count;
     uint64_t requests; /* complete ones so far */
     STAILQ_HEAD(, http_exchange) exchanges;
