@@ -362,14 +362,15 @@ static const char *skip_value(const char *p, const char *end)
     return p;
 }
 
-/* To the next member or item, over the comma: false at the end. */
+/* To the next member or item, over the comma: false at the end. A walk that
+ * was entered does not know its end and finds the bracket instead. */
 static bool step(struct json_iter *it)
 {
     const char *p = skip_space(it->p, it->end);
     if (p < it->end && *p == ',')
         p = skip_space(p + 1, it->end);
     it->p = p;
-    return p < it->end;
+    return p < it->end && *p != '}' && *p != ']';
 }
 
 /* The code unit of a \uXXXX escape at p, or -1 when none is there. */
@@ -549,8 +550,7 @@ struct json_iter json_iter(struct json_value v)
     return (struct json_iter){v.raw.p + 1, v.raw.p + v.raw.n - 1, v.type};
 }
 
-bool json_next_member(struct json_iter *it, struct str *key,
-                      struct json_value *value)
+bool json_next_key(struct json_iter *it, struct str *key, enum json_type *type)
 {
     if (it->type != JSON_OBJECT || !step(it))
         return false;
@@ -558,9 +558,35 @@ bool json_next_member(struct json_iter *it, struct str *key,
     const char *p = skip_string(k + 1, it->end);
     *key = str_n(k, (size_t)(p - k));
     p = skip_space(p, it->end);
-    p = skip_space(p + 1, it->end); /* the colon */
+    it->p = skip_space(p + 1, it->end); /* the colon */
+    *type = type_of(*it->p);
+    return true;
+}
+
+struct json_value json_take(struct json_iter *it)
+{
+    const char *p = it->p;
     it->p = skip_value(p, it->end);
-    *value = value_at(p, it->p);
+    return value_at(p, it->p);
+}
+
+struct json_iter json_enter(const struct json_iter *it)
+{
+    return (struct json_iter){it->p + 1, it->end, type_of(*it->p)};
+}
+
+void json_leave(struct json_iter *it, const struct json_iter *inner)
+{
+    it->p = inner->p + 1; /* inner stopped at its bracket */
+}
+
+bool json_next_member(struct json_iter *it, struct str *key,
+                      struct json_value *value)
+{
+    enum json_type type;
+    if (!json_next_key(it, key, &type))
+        return false;
+    *value = json_take(it);
     return true;
 }
 
@@ -568,9 +594,7 @@ bool json_next_item(struct json_iter *it, struct json_value *value)
 {
     if (it->type != JSON_ARRAY || !step(it))
         return false;
-    const char *p = it->p;
-    it->p = skip_value(p, it->end);
-    *value = value_at(p, it->p);
+    *value = json_take(it);
     return true;
 }
 

@@ -65,6 +65,24 @@ bool json_next_member(struct json_iter *it, struct str *key,
                       struct json_value *value);
 bool json_next_item(struct json_iter *it, struct json_value *value);
 
+/* The same walk without finding a value's end first, so that looking into
+ * what is nested reads each byte once, however deep it is:
+ *
+ *     while (json_next_key(&it, &key, &type))
+ *         if (type == JSON_OBJECT) {
+ *             struct json_iter inner = json_enter(&it);
+ *             ... walk `inner` until it ends ...
+ *             json_leave(&it, &inner);
+ *         } else {
+ *             value = json_take(&it);
+ *         }
+ *
+ * After each key either the value is taken or its container walked and left. */
+bool json_next_key(struct json_iter *it, struct str *key, enum json_type *type);
+struct json_value json_take(struct json_iter *it);
+struct json_iter json_enter(const struct json_iter *it);
+void json_leave(struct json_iter *it, const struct json_iter *inner);
+
 /* Does the raw key (with quotes, maybe with escapes) spell `name`? */
 bool json_key_is(struct str key, struct str name);
 /* The member of that name (the last one wins, as in JSON.parse); false when
