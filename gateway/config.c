@@ -117,38 +117,12 @@ void config_free(struct config *cfg)
     free(cfg);
 }
 
-/* The object of section `name`, made if it is not there. Borrowed. */
-static json_t *get_section(json_t *parent, struct str name)
-{
-    json_t *section = json_object_getn(parent, name.p, name.n);
-    if (section)
-        return section;
-    section = json_object();
-    CHECK(section != NULL);
-    CHECK(json_object_setn_new(parent, name.p, name.n, section) == 0);
-    return section;
-}
-
-static void put_key(json_t *root, const struct config_key *key, json_t *v)
-{
-    struct str rest = str_of(key->name);
-    struct str part = str_cut(&rest, '.');
-    json_t *section = root;
-    while (rest.n) {
-        section = get_section(section, part);
-        part = str_cut(&rest, '.');
-    }
-    CHECK(json_object_setn_new(section, part.p, part.n, v) == 0);
-}
-
 static json_t *config_json(const struct config *cfg, bool mask)
 {
     json_t *root = json_object();
     CHECK(root != NULL);
-    for (size_t i = 0; i < config_schema_key_count; i++) {
-        const struct config_key *key = &config_schema_keys[i];
-        put_key(root, key, config_value_json(key, cfg, mask));
-    }
+    for (size_t i = 0; i < config_schema_key_count; i++)
+        config_value_put(root, &config_schema_keys[i], cfg, mask);
     return root;
 }
 
@@ -187,7 +161,7 @@ int config_set(struct config *cfg, const char *key, const char *value,
 void config_print(const struct config *cfg, FILE *to)
 {
     json_t *root = config_json(cfg, true);
-    json_dumpf(root, to, JSON_INDENT(2));
+    json_dumpf(root, to, JSON_INDENT(2) | CONFIG_REALS);
     fputc('\n', to);
     json_decref(root);
 }

@@ -17,6 +17,7 @@
 
 #include "base/err.h"
 #include "base/str.h"
+#include "throttle/policy.h"
 
 enum data_format {
     DATA_FORMAT_ANY, /* "": valid JSON, not empty */
@@ -26,6 +27,20 @@ enum data_format {
 };
 
 enum non_json { NON_JSON_DROP, NON_JSON_STRING };
+
+/* The section `throttle` of a namespace as it was written. */
+struct throttle_settings {
+    enum throttle_mode mode;
+    int on_full;       /* 0: the mode's own; else 1 + enum throttle_on_full */
+    char *key;         /* owned; JSON pointer, "" for none */
+    char *order_group; /* owned; "" for none */
+    int64_t rate;      /* millihertz; 0: no limit */
+    int64_t buffer;    /* 0: the default, where there is one */
+    int64_t snapshot;
+    int64_t bandwidth;
+    bool allow_client_rate;
+    bool annotate;
+};
 
 struct namespace_options {
     char *name; /* owned; "" for without_namespace */
@@ -40,6 +55,8 @@ struct namespace_options {
     enum data_format publication_data_format;
     char *subject; /* owned; "" unless the namespace is a foreign feed */
     enum non_json non_json;
+    struct throttle_settings throttle_settings;
+    struct throttle_policy throttle; /* made of the settings; borrows them */
 };
 
 struct string_list {
@@ -118,6 +135,12 @@ struct config {
         int64_t inflight_max_size;
         int64_t slice;
     } hub;
+    struct {
+        int64_t max_items;
+        int64_t max_bytes;
+        int64_t idle_ttl_ms;
+        int64_t notsent_lowat; /* 0: the kernel's own */
+    } throttle;
     struct {
         char *url;
         char *prefix;

@@ -265,5 +265,6 @@ int config_check(struct config_read *r)
         if (rc < 0)
             return rc;
     }
+    config_throttle_number(r->cfg);
     return 0;
 }

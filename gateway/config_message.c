@@ -49,7 +49,8 @@ static void put_clipped(struct buf *b, const char *text, size_t max)
 
 static void put_dump(struct buf *b, const json_t *v, size_t max)
 {
-    char *text = v ? json_dumps(v, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
+    char *text =
+        v ? json_dumps(v, JSON_ENCODE_ANY | JSON_COMPACT | CONFIG_REALS) : NULL;
     put_clipped(b, text ? text : "(not UTF-8)", max);
     free(text);
 }
@@ -181,9 +182,9 @@ int config_message_unknown(struct config_read *r, enum config_near among,
                            const char *path, const struct json_t *v)
 {
     char nearest[CONFIG_NAME_MAX];
-    const char *option = strrchr(path, '.');
-    bool in_list = among == CONFIG_NEAR_OPTION && option;
-    config_schema_nearest(among, in_list ? option + 1 : path, nearest);
+    const char *item = strstr(path, "].");
+    bool in_list = among == CONFIG_NEAR_OPTION && item;
+    config_schema_nearest(among, in_list ? item + 2 : path, nearest);
     bool is_secret = !json_is_boolean(v) && looks_secret(path, nearest);
     struct buf b = BUF_INIT;
     put_source(r, r->now, &b);

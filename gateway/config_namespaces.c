@@ -9,7 +9,6 @@
 
 #define NAME_MIN 2
 #define NAME_LONGEST 64
-#define NAME_WANT "a name of 2 to 64 of the characters -, _, a-z, A-Z, 0-9"
 
 /* regcomp copies what a repeat count repeats, so that "((a{255}){255}){255}"
  * would be 16 million copies. A regex may become this many pieces. */
@@ -129,7 +128,7 @@ static void fini_namespace(struct namespace_options *ns)
     ns->regex = NULL;
 }
 
-static bool is_name(const char *name)
+bool config_namespaces_is_name(const char *name)
 {
     size_t n = strlen(name);
     if (n < NAME_MIN || n > NAME_LONGEST)
@@ -157,15 +156,16 @@ static bool is_subject(const char *subject)
     return true;
 }
 
-static int refuse_option(struct config_read *r, const char *path,
-                         const char *option, const char *value,
-                         const char *want)
+int config_namespaces_refuse(struct config_read *r,
+                             const struct namespace_options *ns,
+                             const char *path, const char *option,
+                             const char *want)
 {
     struct buf name = BUF_INIT;
     buf_printf(&name, "%s.%s", path, option);
     buf_char(&name, '\0');
     const struct config_key *key = config_schema_find(name.p);
-    json_t *v = json_stringn(value, strlen(value));
+    json_t *v = config_value_json(config_schema_find_option(option), ns, true);
     int rc = config_message_bad(
         r, key ? key : config_schema_find("channel.namespaces"), name.p, v,
         "%s", want);
@@ -180,9 +180,9 @@ static int compile_regex(struct config_read *r, struct namespace_options *ns,
     if (!*ns->channel_regex)
         return 0;
     if (weigh_regex(ns->channel_regex) < 0)
-        return refuse_option(r, path, "channel_regex", ns->channel_regex,
-                             "a smaller regular expression (what repeat "
-                             "counts copy adds up)");
+        return config_namespaces_refuse(r, ns, path, "channel_regex",
+                                        "a smaller regular expression (what "
+                                        "repeat counts copy adds up)");
     regex_t *regex = mem_zalloc(sizeof(*regex));
     int rc = regcomp(regex, ns->channel_regex, REG_EXTENDED | REG_NOSUB);
     if (rc == 0) {
@@ -195,38 +195,77 @@ static int compile_regex(struct config_read *r, struct namespace_options *ns,
     free(regex);
     snprintf(want, sizeof(want), "a POSIX extended regular expression (%s)",
              why);
-    return refuse_option(r, path, "channel_regex", ns->channel_regex, want);
+    return config_namespaces_refuse(r, ns, path, "channel_regex", want);
 }
 
 int config_namespaces_check(struct config_read *r, struct namespace_options *ns,
                             const char *path)
 {
     if (*ns->subject && !is_subject(ns->subject))
-        return refuse_option(r, path, "subject", ns->subject,
-                             "a NATS subject without wildcards such as "
-                             "\"market.quotes\"");
-    return compile_regex(r, ns, path);
+        return config_namespaces_refuse(r, ns, path, "subject",
+                                        "a NATS subject without wildcards such "
+                                        "as \"market.quotes\"");
+    int rc = config_throttle_check(r, ns, path);
+    return rc < 0 ? rc : compile_regex(r, ns, path);
+}
+
+static int refuse_dots(struct config_read *r, const char *path,
+                       const char *option, const json_t *v)
+{
+    struct buf full = BUF_INIT;
+    buf_printf(&full, "%s.%s", path, option);
+    buf_char(&full, '\0');
+    int rc = config_message_bad(r, NULL, full.p, v,
+                                "an object for every dot in the name");
+    buf_free(&full);
+    return rc;
 }
 
 static int set_members(struct config_read *r, struct namespace_options *ns,
-                       const char *path, const json_t *v)
+                       const char *path, const char *prefix, const json_t *v);
+
+/* `path` is of the namespace, `option` inside it. */
+static int set_member(struct config_read *r, struct namespace_options *ns,
+                      const char *path, const char *option, const json_t *v)
 {
+    const struct config_key *key = config_schema_find_option(option);
+    bool is_section = config_schema_is_option_section(option);
+    if (is_section && json_is_object(v))
+        return set_members(r, ns, path, option, v);
+    struct buf full = BUF_INIT;
+    buf_printf(&full, "%s.%s", path, option);
+    buf_char(&full, '\0');
+    int rc;
+    if (key)
+        rc = config_value_set(r, key, ns, full.p, v);
+    else if (is_section)
+        rc = config_message_bad(r, NULL, full.p, v, "an object");
+    else
+        rc = config_message_unknown(r, CONFIG_NEAR_OPTION, full.p, v);
+    buf_free(&full);
+    return rc;
+}
+
+/* The members of a section ("" for the namespace itself). As deep as the
+ * names in the table. */
+static int set_members(struct config_read *r, struct namespace_options *ns,
+                       const char *path, const char *prefix, const json_t *v)
+{
+    struct buf option = BUF_INIT;
     const char *name;
     json_t *member;
     int rc = 0;
     json_object_foreach((json_t *)v, name, member) {
-        const struct config_key *key = config_schema_find_option(name);
-        struct buf full = BUF_INIT;
-        buf_printf(&full, "%s.%s", path, name);
-        buf_char(&full, '\0');
-        rc =
-            key ? config_value_set(r, key, ns, full.p, member)
-                : config_message_unknown(r, CONFIG_NEAR_OPTION, full.p, member);
-        buf_free(&full);
+        buf_clear(&option);
+        buf_printf(&option, "%s%s%s", prefix, *prefix ? "." : "", name);
+        buf_char(&option, '\0');
+        rc = strchr(name, '.') ? refuse_dots(r, path, option.p, member)
+                               : set_member(r, ns, path, option.p, member);
         if (rc < 0)
-            return rc;
+            break;
     }
-    return 0;
+    buf_free(&option);
+    return rc;
 }
 
 /* Fills zeroed memory, which fini_namespace clears in any case. */
@@ -238,11 +277,11 @@ static int set_namespace(struct config_read *r, struct namespace_options *ns,
     if (!json_is_object(v))
         return config_message_bad(r, NULL, path, v,
                                   "an object with a \"name\"");
-    int rc = set_members(r, ns, path, v);
+    int rc = set_members(r, ns, path, "", v);
     if (rc < 0)
         return rc;
-    if (!is_name(ns->name))
-        return refuse_option(r, path, "name", ns->name, NAME_WANT);
+    if (!config_namespaces_is_name(ns->name))
+        return config_namespaces_refuse(r, ns, path, "name", CONFIG_NAME_WANT);
     return config_namespaces_check(r, ns, path);
 }
 
@@ -257,10 +296,10 @@ static int check_unique(struct config_read *r, const char *path,
                         const struct config *list)
 {
     for (size_t i = 1; i < list->channel.namespace_count; i++) {
-        const char *name = list->channel.namespaces[i].name;
-        if (strcmp(name, list->channel.namespaces[i - 1].name) == 0)
-            return refuse_option(r, path, "name", name,
-                                 "a name that no other namespace has");
+        const struct namespace_options *ns = &list->channel.namespaces[i];
+        if (strcmp(ns->name, ns[-1].name) == 0)
+            return config_namespaces_refuse(
+                r, ns, path, "name", "a name that no other namespace has");
     }
     return 0;
 }
@@ -315,10 +354,8 @@ struct json_t *config_namespaces_json(const struct config *cfg)
         json_t *item = json_object();
         CHECK(item != NULL);
         for (size_t j = 0; j < config_schema_option_count; j++) {
-            const struct config_key *key = &config_schema_options[j];
-            json_t *v =
-                config_value_json(key, &cfg->channel.namespaces[i], true);
-            CHECK(json_object_set_new(item, key->name, v) == 0);
+            const struct namespace_options *ns = &cfg->channel.namespaces[i];
+            config_value_put(item, &config_schema_options[j], ns, true);
         }
         CHECK(json_array_append_new(array, item) == 0);
     }

@@ -16,6 +16,9 @@
 
 struct json_t; /* jansson's; its header stays in gateway/config*.c */
 
+/* How jansson writes numbers: 0.2, and not the double's 0.20000000000000001. */
+#define CONFIG_REALS JSON_REAL_PRECISION(15)
+
 enum config_from {
     CONFIG_FROM_DEFAULT,
     CONFIG_FROM_FILE,
@@ -85,6 +88,10 @@ void config_value_free(const struct config_key *key, void *base);
 struct json_t *config_value_json(const struct config_key *key, const void *base,
                                  bool mask);
 
+/* Put that into `root`, in an object for every dot of the key's name. */
+void config_value_put(struct json_t *root, const struct config_key *key,
+                      const void *base, bool mask);
+
 /* Text of the environment as the JSON the file would have; a new reference.
  * What is not of the key's type comes as a string, for the message; NULL if
  * it is not UTF-8. Lists and objects in JSON are not for here. */
@@ -108,6 +115,25 @@ void config_namespaces_free(struct config *cfg);
  * its regex. `path` is its dotted name. */
 int config_namespaces_check(struct config_read *r, struct namespace_options *ns,
                             const char *path) MUST_USE;
+
+/* Refuse what one of its options is. `want` says what would be right. */
+int config_namespaces_refuse(struct config_read *r,
+                             const struct namespace_options *ns,
+                             const char *path, const char *option,
+                             const char *want);
+
+/* 2 to 64 of the characters -, _, a-z, A-Z, 0-9; in words for messages. */
+bool config_namespaces_is_name(const char *name);
+#define CONFIG_NAME_WANT \
+    "a name of 2 to 64 of the characters -, _, a-z, A-Z, 0-9"
+
+/* --- config_throttle.c: a namespace's section `throttle` --- */
+
+/* Check the settings and make the policy of them. */
+int config_throttle_check(struct config_read *r, struct namespace_options *ns,
+                          const char *path) MUST_USE;
+/* Number the order groups: equal names, equal numbers; none is 0. */
+void config_throttle_number(struct config *cfg);
 
 /* --- config_env.c --- */
 

@@ -25,6 +25,9 @@ static const char *const error_modes[] = {"", "transport", NULL};
 static const char *const data_formats[] = {"", "json", "json_object", "binary",
                                            NULL};
 static const char *const non_json_modes[] = {"drop", "string", NULL};
+static const char *const throttle_modes[] = {"all", "latest", "merge", NULL};
+static const char *const on_full_modes[] = {"", "disconnect", "conflate",
+                                            "drop_oldest", NULL};
 
 static_assert(LOG_NONE == 0 && LOG_ERROR == 1 && LOG_WARN == 2 &&
                   LOG_INFO == 3 && LOG_DEBUG == 4,
@@ -34,6 +37,11 @@ static_assert(DATA_FORMAT_ANY == 0 && DATA_FORMAT_JSON == 1 &&
               "data_formats is indexed by enum data_format");
 static_assert(NON_JSON_DROP == 0 && NON_JSON_STRING == 1,
               "non_json_modes is indexed by enum non_json");
+static_assert(THROTTLE_ALL == 0 && THROTTLE_LATEST == 1 && THROTTLE_MERGE == 2,
+              "throttle_modes is indexed by enum throttle_mode");
+static_assert(THROTTLE_DISCONNECT == 0 && THROTTLE_CONFLATE == 1 &&
+                  THROTTLE_DROP_OLDEST == 2,
+              "on_full_modes is indexed by 1 + enum throttle_on_full");
 
 #define FIELD(owner, f) \
     .at = offsetof(struct owner, f), .size = sizeof(((struct owner *)0)->f)
@@ -63,7 +71,8 @@ static_assert(NON_JSON_DROP == 0 && NON_JSON_STRING == 1,
         .choices = words                                                   \
     }
 
-/* The options a namespace and without_namespace share. */
+/* The options a namespace and without_namespace share: those that are a
+ * word, then those of the section `throttle`. */
 #define OPTIONS(X)                                                  \
     X(allow_subscribe_for_client, CONFIG_BOOL, "false", NULL, 0)    \
     X(allow_subscribe_for_anonymous, CONFIG_BOOL, "false", NULL, 0) \
@@ -75,6 +84,18 @@ static_assert(NON_JSON_DROP == 0 && NON_JSON_STRING == 1,
     X(publication_data_format, CONFIG_CHOICE, "", data_formats, 0)  \
     X(subject, CONFIG_STRING, "", NULL, NAME_MAX_BYTES)             \
     X(non_json, CONFIG_CHOICE, "drop", non_json_modes, 0)
+
+#define THROTTLE_OPTIONS(X)                                       \
+    X(mode, CONFIG_CHOICE, "all", throttle_modes, 0, 0, 0)        \
+    X(key, CONFIG_STRING, "", NULL, 0, 0, 256)                    \
+    X(rate, CONFIG_RATE, "0", NULL, 0, 0, THROTTLE_RATE_MAX)      \
+    X(on_full, CONFIG_CHOICE, "", on_full_modes, 0, 0, 0)         \
+    X(buffer, CONFIG_INT, "0", NULL, 0, 0, 65536)                 \
+    X(snapshot, CONFIG_INT, "0", NULL, 0, 0, 1000)                \
+    X(bandwidth, CONFIG_INT, "0", NULL, CONFIG_ZERO_OK, 256, GIB) \
+    X(allow_client_rate, CONFIG_BOOL, "true", NULL, 0, 0, 0)      \
+    X(annotate, CONFIG_BOOL, "false", NULL, 0, 0, 0)              \
+    X(order_group, CONFIG_STRING, "", NULL, 0, 0, 64)
 
 #define WITHOUT_NAMESPACE(f, kind, def, words, hi) \
     {.name = CONFIG_WITHOUT_NAMESPACE "." #f,      \
@@ -89,6 +110,25 @@ static_assert(NON_JSON_DROP == 0 && NON_JSON_STRING == 1,
      .max = hi,                         \
      FIELD(namespace_options, f),       \
      .init = def,                       \
+     .choices = words},
+
+#define THROTTLE_WITHOUT_NAMESPACE(f, kind, def, words, fl, lo, hi) \
+    {.name = CONFIG_WITHOUT_NAMESPACE ".throttle." #f,              \
+     .type = kind,                                                  \
+     .flags = fl,                                                   \
+     .min = lo,                                                     \
+     .max = hi,                                                     \
+     FIELD(config, channel.without_namespace.throttle_settings.f),  \
+     .init = def,                                                   \
+     .choices = words},
+#define THROTTLE_OPTION(f, kind, def, words, fl, lo, hi) \
+    {.name = "throttle." #f,                             \
+     .type = kind,                                       \
+     .flags = fl,                                        \
+     .min = lo,                                          \
+     .max = hi,                                          \
+     FIELD(namespace_options, throttle_settings.f),      \
+     .init = def,                                        \
      .choices = words},
 
 /* clang-format off */
@@ -169,6 +209,14 @@ const struct config_key config_schema_keys[] = {
         1024 * GIB),
     INT("hub.slice", hub.slice, "128", 16, 65536),
 
+    INT("throttle.max_items", throttle.max_items, "1000", 1, 1000000),
+    INT("throttle.max_bytes", throttle.max_bytes, "67108864", 64 * KIB,
+        1024 * GIB),
+    DURATION("throttle.idle_ttl", throttle.idle_ttl_ms, "60s", 10, 24 * HOUR),
+    {.name = "throttle.notsent_lowat", .type = CONFIG_INT, .init = "4096",
+     .min = KIB, .max = MIB, .flags = CONFIG_ZERO_OK,
+     FIELD(config, throttle.notsent_lowat)},
+
     STRING("nats.url", nats.url, "", STRING_MAX, CONFIG_URL),
     STRING("nats.prefix", nats.prefix, "weir", 64, 0),
     INT("nats.queue_max_size", nats.queue_max_size, "16777216", KIB,
@@ -188,6 +236,7 @@ const struct config_key config_schema_keys[] = {
     INT("channel.max_publication_size", channel.max_publication_size,
         "65536", 1, 256 * MIB),
     OPTIONS(WITHOUT_NAMESPACE)
+    THROTTLE_OPTIONS(THROTTLE_WITHOUT_NAMESPACE)
     {.name = "channel.namespaces", .type = CONFIG_NAMESPACES, .init = "[]",
      .max = 10000, FIELD(config, channel.namespaces)},
 };
@@ -196,6 +245,7 @@ const struct config_key config_schema_options[] = {
     {.name = "name", .type = CONFIG_STRING, .init = "", .max = 64,
      FIELD(namespace_options, name)},
     OPTIONS(OPTION)
+    THROTTLE_OPTIONS(THROTTLE_OPTION)
 };
 /* clang-format on */
 
@@ -221,15 +271,24 @@ const struct config_key *config_schema_find_option(const char *name)
     return find(config_schema_options, config_schema_option_count, name);
 }
 
-bool config_schema_is_section(const char *name)
+static bool has_section(const struct config_key *keys, size_t count,
+                        const char *name)
 {
     size_t n = strlen(name);
-    for (size_t i = 0; i < config_schema_key_count; i++) {
-        const char *key = config_schema_keys[i].name;
-        if (strncmp(key, name, n) == 0 && key[n] == '.')
+    for (size_t i = 0; i < count; i++)
+        if (strncmp(keys[i].name, name, n) == 0 && keys[i].name[n] == '.')
             return true;
-    }
     return false;
+}
+
+bool config_schema_is_section(const char *name)
+{
+    return has_section(config_schema_keys, config_schema_key_count, name);
+}
+
+bool config_schema_is_option_section(const char *name)
+{
+    return has_section(config_schema_options, config_schema_option_count, name);
 }
 
 void config_schema_variable(const char *name, char out[CONFIG_NAME_MAX])
@@ -294,11 +353,19 @@ static const char *last_part(const char *name)
     return dot ? dot + 1 : name;
 }
 
-static void consider_sections(struct search *s)
+static void consider_keys(struct search *s, const struct config_key *keys,
+                          size_t count)
 {
-    for (size_t i = 0; i < config_schema_key_count; i++) {
+    for (size_t i = 0; i < count; i++)
+        consider(s, keys[i].name, last_part(keys[i].name));
+}
+
+static void consider_sections(struct search *s, const struct config_key *keys,
+                              size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
         char name[CONFIG_NAME_MAX];
-        snprintf(name, sizeof(name), "%s", config_schema_keys[i].name);
+        snprintf(name, sizeof(name), "%s", keys[i].name);
         for (char *dot = strrchr(name, '.'); dot; dot = strrchr(name, '.')) {
             *dot = '\0';
             consider(s, name, last_part(name));
@@ -323,12 +390,12 @@ void config_schema_nearest(enum config_near among, const char *name,
         s.tail = name + skip;
     switch (among) {
     case CONFIG_NEAR_SECTION:
-        consider_sections(&s);
+        consider_sections(&s, config_schema_keys, config_schema_key_count);
         break;
     case CONFIG_NEAR_OPTION:
-        for (size_t i = 0; i < config_schema_option_count; i++)
-            consider(&s, config_schema_options[i].name,
-                     config_schema_options[i].name);
+        consider_keys(&s, config_schema_options, config_schema_option_count);
+        consider_sections(&s, config_schema_options,
+                          config_schema_option_count);
         break;
     case CONFIG_NEAR_VARIABLE:
         for (size_t i = 0; i < config_schema_key_count; i++)
@@ -336,9 +403,7 @@ void config_schema_nearest(enum config_near among, const char *name,
         consider_variable(&s, CONFIG_WITHOUT_NAMESPACE);
         break;
     case CONFIG_NEAR_KEY:
-        for (size_t i = 0; i < config_schema_key_count; i++)
-            consider(&s, config_schema_keys[i].name,
-                     last_part(config_schema_keys[i].name));
+        consider_keys(&s, config_schema_keys, config_schema_key_count);
         break;
     }
 }

@@ -23,6 +23,7 @@ enum config_type {
     CONFIG_BOOL,       /* [bool] */
     CONFIG_INT,        /* [int64_t] min..max; sizes are bytes */
     CONFIG_DURATION,   /* [int64_t] milliseconds, min..max */
+    CONFIG_RATE,       /* [int64_t] millihertz, min..max; written in hertz */
     CONFIG_STRING,     /* [char *] of at most max bytes, never NULL */
     CONFIG_CHOICE,     /* [enum, int or bool] index into choices */
     CONFIG_STRINGS,    /* [struct string_list] each 1..max bytes */
@@ -52,8 +53,9 @@ struct config_key {
 extern const struct config_key config_schema_keys[];
 extern const size_t config_schema_key_count;
 
-/* What an item of channel.namespaces may have; offsets are into struct
- * namespace_options. The first is `name`. */
+/* What an item of channel.namespaces may have, "throttle.mode" with the
+ * sections inside it; offsets are into struct namespace_options. The first
+ * is `name`. */
 extern const struct config_key config_schema_options[];
 extern const size_t config_schema_option_count;
 
@@ -63,6 +65,7 @@ const struct config_key *config_schema_find_option(const char *name);
 
 /* Whether keys begin with `name` and a dot. */
 bool config_schema_is_section(const char *name);
+bool config_schema_is_option_section(const char *name);
 
 /* "client.insecure" -> "WEIR_CLIENT_INSECURE", cut to CONFIG_NAME_MAX. */
 void config_schema_variable(const char *name, char out[CONFIG_NAME_MAX]);

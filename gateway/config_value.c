@@ -109,9 +109,10 @@ static int set_int(struct config_read *r, const struct config_key *key,
                    void *to, const char *path, const json_t *v)
 {
     if (!json_is_integer(v) || !is_in_range(key, json_integer_value(v)))
-        return config_message_bad(r, key, path, v,
-                                  "an integer from %" PRId64 " to %" PRId64,
-                                  key->min, key->max);
+        return config_message_bad(
+            r, key, path, v, "an integer from %" PRId64 " to %" PRId64 "%s",
+            key->min, key->max,
+            key->flags & CONFIG_ZERO_OK ? ", or 0 for off" : "");
     *(int64_t *)to = json_integer_value(v);
     return 0;
 }
@@ -135,6 +136,38 @@ static int set_duration(struct config_read *r, const struct config_key *key,
     }
     *(int64_t *)to = ms;
     return 0;
+}
+
+/* 0.2 -> 200. What has at most three decimals is the double nearest to a
+ * whole number of thousandths, and division finds just that one again. */
+static int read_rate(const json_t *v, int64_t max, int64_t *rate)
+{
+    double hertz = json_number_value(v);
+    if (!json_is_number(v) || !(hertz >= 0) || hertz > (double)max / 1000)
+        return ERR_INVALID;
+    int64_t n = (int64_t)(hertz * 1000 + 0.5);
+    if ((double)n / 1000 != hertz)
+        return ERR_INVALID;
+    *rate = n;
+    return 0;
+}
+
+static int set_rate(struct config_read *r, const struct config_key *key,
+                    void *to, const char *path, const json_t *v)
+{
+    if (read_rate(v, key->max, to) < 0)
+        return config_message_bad(r, key, path, v,
+                                  "a number from 0 to %" PRId64
+                                  " with at most three decimals",
+                                  key->max / 1000);
+    return 0;
+}
+
+static json_t *rate_json(int64_t rate)
+{
+    if (rate % 1000 == 0)
+        return json_integer(rate / 1000);
+    return json_real((double)rate / 1000);
 }
 
 static bool has_control(const char *text)
@@ -264,6 +297,8 @@ int config_value_set(struct config_read *r, const struct config_key *key,
         return set_int(r, key, to, path, v);
     case CONFIG_DURATION:
         return set_duration(r, key, to, path, v);
+    case CONFIG_RATE:
+        return set_rate(r, key, to, path, v);
     case CONFIG_STRING:
         return set_string(r, key, to, path, v);
     case CONFIG_CHOICE:
@@ -310,6 +345,7 @@ void config_value_free(const struct config_key *key, void *base)
     case CONFIG_BOOL:
     case CONFIG_INT:
     case CONFIG_DURATION:
+    case CONFIG_RATE:
     case CONFIG_CHOICE:
         break;
     }
@@ -386,6 +422,8 @@ struct json_t *config_value_json(const struct config_key *key, const void *base,
     case CONFIG_DURATION:
         config_value_print_duration(*(const int64_t *)from, duration);
         return new_string(duration);
+    case CONFIG_RATE:
+        return rate_json(*(const int64_t *)from);
     case CONFIG_STRING:
         return string_json(key, *(char *const *)from, mask);
     case CONFIG_CHOICE:
@@ -396,6 +434,32 @@ struct json_t *config_value_json(const struct config_key *key, const void *base,
         return config_namespaces_json(base);
     }
     return NULL;
+}
+
+/* The object of section `name`, made if it is not there. Borrowed. */
+static json_t *get_section(json_t *parent, struct str name)
+{
+    json_t *section = json_object_getn(parent, name.p, name.n);
+    if (section)
+        return section;
+    section = json_object();
+    CHECK(section != NULL);
+    CHECK(json_object_setn_new(parent, name.p, name.n, section) == 0);
+    return section;
+}
+
+void config_value_put(struct json_t *root, const struct config_key *key,
+                      const void *base, bool mask)
+{
+    struct str rest = str_of(key->name);
+    struct str part = str_cut(&rest, '.');
+    json_t *section = root;
+    while (rest.n) {
+        section = get_section(section, part);
+        part = str_cut(&rest, '.');
+    }
+    json_t *v = config_value_json(key, base, mask);
+    CHECK(json_object_setn_new(section, part.p, part.n, v) == 0);
 }
 
 static json_t *bool_from_text(const char *text)
@@ -415,6 +479,15 @@ static json_t *int_from_text(const char *text)
     if (errno || end == text || *end)
         return NULL;
     return json_integer(n);
+}
+
+static json_t *rate_from_text(const char *text)
+{
+    json_t *v = json_loads(text, JSON_DECODE_ANY, NULL);
+    if (json_is_number(v))
+        return v;
+    json_decref(v);
+    return NULL;
 }
 
 /* "a, b c" -> ["a", "b", "c"]; NULL if an item is not UTF-8. */
@@ -447,5 +520,7 @@ struct json_t *config_value_from_text(const struct config_key *key,
         v = bool_from_text(text);
     if (key->type == CONFIG_INT)
         v = int_from_text(text);
+    if (key->type == CONFIG_RATE)
+        v = rate_from_text(text);
     return v ? v : json_stringn(text, strlen(text));
 }

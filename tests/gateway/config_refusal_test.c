@@ -87,8 +87,8 @@ static const struct {
      "config.json: unknown key \"channel.namespaces[1].nmae\" (value \"a\"); "
      "did you mean \"name\"?"},
     {"{\"channel\":{\"namespaces\":[{\"x.name\":\"aa\"}]}}",
-     "config.json: unknown key \"channel.namespaces[0].x.name\" (value "
-     "\"aa\"); did you mean \"name\"?"},
+     "config.json: key \"channel.namespaces[0].x.name\" has value \"aa\"; "
+     "want an object for every dot in the name"},
     {"{\"http_api\":{\"api_key\":\"S3CR\"}}",
      "config.json: unknown key \"http_api.api_key\" (value ***); did you mean "
      "\"http_api.key\"?"},

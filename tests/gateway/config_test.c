@@ -1,5 +1,6 @@
 /* config_test.c — every key of the configuration from every source, and back
- * out; config_refusal_test.c has what is refused. */
+ * out; config_refusal_test.c has what is refused, config_throttle_test.c the
+ * section `throttle`. */
 #include "gateway/config.h"
 
 #include <jansson.h>
@@ -81,6 +82,9 @@ static void assert_printed(const struct config *cfg, const char *key,
 
 /* --- defaults --- */
 
+/* The one key that every_key cannot change: only mode "all" has it. */
+#define BUFFER "channel.without_namespace.throttle.buffer"
+
 static const struct {
     const char *key;
     const char *value;
@@ -128,6 +132,10 @@ static const struct {
     {"shutdown.timeout", "\"10s\""},
     {"hub.inflight_max_size", "268435456"},
     {"hub.slice", "128"},
+    {"throttle.max_items", "1000"},
+    {"throttle.max_bytes", "67108864"},
+    {"throttle.idle_ttl", "\"1m\""},
+    {"throttle.notsent_lowat", "4096"},
     {"nats.url", "\"\""},
     {"nats.prefix", "\"weir\""},
     {"nats.queue_max_size", "16777216"},
@@ -151,6 +159,16 @@ static const struct {
     {"channel.without_namespace.publication_data_format", "\"\""},
     {"channel.without_namespace.subject", "\"\""},
     {"channel.without_namespace.non_json", "\"drop\""},
+    {"channel.without_namespace.throttle.mode", "\"all\""},
+    {"channel.without_namespace.throttle.key", "\"\""},
+    {"channel.without_namespace.throttle.rate", "0"},
+    {"channel.without_namespace.throttle.on_full", "\"\""},
+    {BUFFER, "0"},
+    {"channel.without_namespace.throttle.snapshot", "0"},
+    {"channel.without_namespace.throttle.bandwidth", "0"},
+    {"channel.without_namespace.throttle.allow_client_rate", "true"},
+    {"channel.without_namespace.throttle.annotate", "false"},
+    {"channel.without_namespace.throttle.order_group", "\"\""},
     {"channel.namespaces", "[]"},
 };
 
@@ -208,6 +226,8 @@ static const char every_key[] =
     "\"web\":{\"enabled\":true,\"root\":\"/\"},"
     "\"shutdown\":{\"timeout\":\"16s\"},"
     "\"hub\":{\"inflight_max_size\":9017,\"slice\":918},"
+    "\"throttle\":{\"max_items\":9025,\"max_bytes\":90026,"
+    "\"idle_ttl\":\"27s\",\"notsent_lowat\":9028},"
     "\"nats\":{\"url\":\"nats://h:1\",\"prefix\":\"p.q\","
     "\"queue_max_size\":9019,\"connect_timeout\":\"20s\","
     "\"reconnect_wait\":\"21s\",\"ping_interval\":\"22s\",\"user\":\"u\","
@@ -220,10 +240,15 @@ static const char every_key[] =
     "\"allow_publish_for_subscriber\":true,"
     "\"allow_publish_for_anonymous\":true,\"allow_patterns\":true,"
     "\"channel_regex\":\"^x\",\"publication_data_format\":\"json\","
-    "\"subject\":\"s.one\",\"non_json\":\"string\"},"
+    "\"subject\":\"s.one\",\"non_json\":\"string\","
+    "\"throttle\":{\"mode\":\"merge\",\"key\":\"/a~1b/~0\",\"rate\":0.2,"
+    "\"on_full\":\"conflate\",\"buffer\":0,\"snapshot\":29,"
+    "\"bandwidth\":9030,\"allow_client_rate\":false,\"annotate\":true,"
+    "\"order_group\":\"gg\"}},"
     "\"namespaces\":[{\"name\":\"zz\",\"allow_publish_for_client\":true,"
     "\"channel_regex\":\"^[0-9]{1,4}$\","
-    "\"publication_data_format\":\"binary\",\"subject\":\"s.two\"},"
+    "\"publication_data_format\":\"binary\",\"subject\":\"s.two\","
+    "\"throttle\":{\"mode\":\"latest\",\"rate\":20}},"
     "{\"name\":\"aa\",\"publication_data_format\":\"json_object\"}]}}";
 
 static void check_front(const struct config *cfg)
@@ -281,6 +306,10 @@ static void check_back(const struct config *cfg)
     assert_int_equal(cfg->shutdown.timeout_ms, 16000);
     assert_int_equal(cfg->hub.inflight_max_size, 9017);
     assert_int_equal(cfg->hub.slice, 918);
+    assert_int_equal(cfg->throttle.max_items, 9025);
+    assert_int_equal(cfg->throttle.max_bytes, 90026);
+    assert_int_equal(cfg->throttle.idle_ttl_ms, 27000);
+    assert_int_equal(cfg->throttle.notsent_lowat, 9028);
     assert_string_equal(cfg->nats.url, "nats://h:1");
     assert_string_equal(cfg->nats.prefix, "p.q");
     assert_int_equal(cfg->nats.queue_max_size, 9019);
@@ -328,12 +357,37 @@ static void check_namespaces(const struct config *cfg)
     assert_int_equal(regexec(ns->regex, "12345", 0, NULL, 0), REG_NOMATCH);
 }
 
+static void check_policies(const struct config *cfg)
+{
+    const struct namespace_options *ns = &cfg->channel.without_namespace;
+    const struct throttle_policy *p = &ns->throttle;
+    assert_int_equal(p->mode, THROTTLE_MERGE);
+    assert_true(str_eq(p->key, STR_LIT("/a~1b/~0")));
+    assert_ptr_equal(p->key.p, ns->throttle_settings.key);
+    assert_int_equal(p->rate, 200);
+    assert_int_equal(p->on_full, THROTTLE_CONFLATE);
+    assert_int_equal(p->buffer, 0);
+    assert_int_equal(p->snapshot, 29);
+    assert_int_equal(p->bandwidth, 9030);
+    assert_false(p->allow_client_rate);
+    assert_true(p->annotate);
+    assert_int_equal(p->order_group, 1);
+
+    p = &cfg->channel.namespaces[1].throttle;
+    assert_int_equal(p->mode, THROTTLE_LATEST);
+    assert_int_equal(p->rate, 20000);
+    assert_int_equal(p->on_full, THROTTLE_CONFLATE);
+    assert_true(p->allow_client_rate);
+    assert_int_equal(p->order_group, 0);
+}
+
 static void check_every_key(const struct config *cfg)
 {
     check_front(cfg);
     check_endpoints(cfg);
     check_back(cfg);
     check_namespaces(cfg);
+    check_policies(cfg);
 }
 
 static void test_every_key_from_the_file(void **state)
@@ -343,6 +397,8 @@ static void test_every_key_from_the_file(void **state)
     check_every_key(cfg);
     /* None of them is at its default, or the check would be worth less. */
     for (size_t i = 0; i < ARRAY_LEN(defaults); i++) {
+        if (strcmp(defaults[i].key, BUFFER) == 0)
+            continue;
         char *value = printed_value(cfg, defaults[i].key);
         if (strcmp(value, defaults[i].value) == 0)
             fail_msg("%s is at its default", defaults[i].key);
@@ -403,6 +459,7 @@ static void test_print_is_read_again(void **state)
     assert_int_equal(strncmp(first, "{\n  \"log\": {\n    \"level\"", 22), 0);
     check_front(again);
     check_namespaces(again);
+    check_policies(again);
     free(first);
     free(second);
     config_free(cfg);
@@ -624,6 +681,7 @@ static void test_set(void **state)
     assert_int_equal(cfg->http_server.port, 9000);
     assert_string_equal(cfg->http_api.key, "k"); /* not "***" */
     check_namespaces(cfg);
+    check_policies(cfg);
     assert_int_equal(
         config_set(cfg, "nats.url", "nats://u:p@h,tls://i", err, sizeof(err)),
         0);
@@ -631,60 +689,6 @@ static void test_set(void **state)
     assert_string_equal(cfg->nats.url, "nats://u:p@h,tls://i");
     assert_int_equal(cfg->shards, 2);
     config_free(cfg);
-}
-
-/* --- looking a namespace up --- */
-
-static void test_namespace_lookup(void **state)
-{
-    (void)state;
-    struct config *cfg =
-        good("{\"channel\":{\"namespaces\":[{\"name\":\"news\"},"
-             "{\"name\":\"chat\"},{\"name\":\"chat-2\"},{\"name\":\"ch\"},"
-             "{\"name\":\"Chat\"},{\"name\":\"_x\"}]}}",
-             NULL);
-    static const char *const known[] = {"news", "chat", "chat-2",
-                                        "ch",   "Chat", "_x"};
-    for (size_t i = 0; i < ARRAY_LEN(known); i++) {
-        const struct namespace_options *ns =
-            config_namespace(cfg, str_of(known[i]));
-        assert_non_null(ns);
-        assert_string_equal(ns->name, known[i]);
-    }
-    /* A slice, not a string: only its bytes count. */
-    assert_string_equal(config_namespace(cfg, str_n("chat:room", 4))->name,
-                        "chat");
-    static const char *const unknown[] = {"cha", "chat-", "chat-22", "nEws",
-                                          "a",   "zz",    "chat-1",  "c"};
-    for (size_t i = 0; i < ARRAY_LEN(unknown); i++)
-        assert_null(config_namespace(cfg, str_of(unknown[i])));
-    assert_null(config_namespace(cfg, str_n("chat\0", 5)));
-    assert_ptr_equal(config_namespace(cfg, str_of("")),
-                     &cfg->channel.without_namespace);
-    config_free(cfg);
-}
-
-static void test_ten_thousand_namespaces(void **state)
-{
-    (void)state;
-    char *json = NULL;
-    size_t n = 0;
-    FILE *f = open_memstream(&json, &n);
-    fprintf(f, "{\"channel\":{\"namespaces\":[");
-    for (int i = 0; i < 10000; i++)
-        fprintf(f, "%s{\"name\":\"n%d\",\"subject\":\"feed.%d\"}", i ? "," : "",
-                7919 * i % 10000, i);
-    fprintf(f, "]}}");
-    fclose(f);
-    struct config *cfg = good(json, NULL);
-    assert_int_equal(cfg->channel.namespace_count, 10000);
-    for (int i = 0; i < 10000; i++) {
-        char name[16];
-        snprintf(name, sizeof(name), "n%d", i);
-        assert_non_null(config_namespace(cfg, str_of(name)));
-    }
-    config_free(cfg);
-    free(json);
 }
 
 /* --- the reference --- */
@@ -750,8 +754,6 @@ int main(void)
         cmocka_unit_test(test_environment_service_links),
         cmocka_unit_test(test_files),
         cmocka_unit_test(test_set),
-        cmocka_unit_test(test_namespace_lookup),
-        cmocka_unit_test(test_ten_thousand_namespaces),
         cmocka_unit_test(test_reference_names_every_key),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
