@@ -2,29 +2,30 @@
 
 #include "base/mem.h"
 
-void wheel_init(struct wheel *w, uint64_t now_ms)
+void wheel_init(struct wheel *w, uint32_t tick_ms, uint64_t now_ms)
 {
-    w->tick = now_ms / WHEEL_TICK_MS;
+    w->tick_ms = tick_ms;
+    w->tick = now_ms / tick_ms;
     w->count = 0;
     for (size_t i = 0; i < WHEEL_SLOTS; i++)
         TAILQ_INIT(&w->slots[i]);
 }
 
 /* The first tick at or after the deadline, so that no timer fires early. */
-static uint64_t due_tick(uint64_t deadline_ms)
+static uint64_t due_tick(const struct wheel *w, uint64_t deadline_ms)
 {
-    return (deadline_ms + WHEEL_TICK_MS - 1) / WHEEL_TICK_MS;
+    return (deadline_ms + w->tick_ms - 1) / w->tick_ms;
 }
 
 static struct wheel_list *slot_of(struct wheel *w, const struct wheel_timer *t)
 {
-    return &w->slots[due_tick(t->deadline_ms) % WHEEL_SLOTS];
+    return &w->slots[due_tick(w, t->deadline_ms) % WHEEL_SLOTS];
 }
 
 void wheel_start(struct wheel *w, struct wheel_timer *t, uint64_t deadline_ms)
 {
     wheel_stop(w, t);
-    uint64_t soonest = (w->tick + 1) * WHEEL_TICK_MS;
+    uint64_t soonest = (w->tick + 1) * w->tick_ms;
     t->deadline_ms = deadline_ms > soonest ? deadline_ms : soonest;
     TAILQ_INSERT_TAIL(slot_of(w, t), t, link);
     w->count++;
@@ -47,7 +48,7 @@ static void run_slot(struct wheel *w, struct wheel_list *slot, uint64_t tick)
     TAILQ_INSERT_TAIL(slot, &mark, link);
     struct wheel_timer *t;
     while ((t = TAILQ_FIRST(slot)) != &mark) {
-        if (due_tick(t->deadline_ms) > tick) {
+        if (due_tick(w, t->deadline_ms) > tick) {
             TAILQ_REMOVE(slot, t, link);
             TAILQ_INSERT_TAIL(slot, t, link);
             continue;
@@ -60,7 +61,7 @@ static void run_slot(struct wheel *w, struct wheel_list *slot, uint64_t tick)
 
 void wheel_run(struct wheel *w, uint64_t now_ms)
 {
-    uint64_t now_tick = now_ms / WHEEL_TICK_MS;
+    uint64_t now_tick = now_ms / w->tick_ms;
     if (now_tick <= w->tick)
         return;
     if (w->count == 0) {
@@ -81,11 +82,11 @@ int64_t wheel_next_ms(const struct wheel *w, uint64_t now_ms)
         return -1;
     /* Look at most a second ahead: an idle shard wakes once a second then,
      * which costs nothing and keeps this O(1). */
-    for (uint64_t i = 1; i <= 1000 / WHEEL_TICK_MS; i++) {
+    for (uint64_t i = 1; i <= 1000 / w->tick_ms; i++) {
         uint64_t tick = w->tick + i;
         if (TAILQ_EMPTY(&w->slots[tick % WHEEL_SLOTS]))
             continue;
-        uint64_t at_ms = tick * WHEEL_TICK_MS;
+        uint64_t at_ms = tick * w->tick_ms;
         return at_ms > now_ms ? (int64_t)(at_ms - now_ms) : 0;
     }
     return 1000;
@@ -98,8 +99,8 @@ void wheel_check(const struct wheel *w)
         const struct wheel_timer *t;
         TAILQ_FOREACH(t, &w->slots[i], link) {
             CHECK(t->deadline_ms != 0);
-            CHECK(due_tick(t->deadline_ms) % WHEEL_SLOTS == i);
-            CHECK(due_tick(t->deadline_ms) > w->tick);
+            CHECK(due_tick(w, t->deadline_ms) % WHEEL_SLOTS == i);
+            CHECK(due_tick(w, t->deadline_ms) > w->tick);
             n++;
         }
     }

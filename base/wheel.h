@@ -1,13 +1,13 @@
 /* wheel.h — a hashed timing wheel.
  *
- *     slot = (deadline / TICK) % SLOTS; a timer further away than one turn of
+ *     slot = (deadline / tick) % SLOTS; a timer further away than one turn of
  *     the wheel stays in its slot until its deadline has really come.
  *
  * Why:    ten thousand clients have a ping deadline each; start and stop are
  *         O(1) and a tick looks at one slot.
  * Owns:   nothing: timers live in their owners. A timer must be stopped
  *         before its owner is freed.
- * Thread: the owner's. Bounds: resolution WHEEL_TICK_MS, never early.
+ * Thread: the owner's. Bounds: resolution of one tick, never early.
  * Uses:   sys/queue.h. Time is the caller's, in milliseconds. */
 #ifndef WEIR_BASE_WHEEL_H
 #define WEIR_BASE_WHEEL_H
@@ -17,6 +17,7 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+/* The tick of a wheel for time-outs. */
 #define WHEEL_TICK_MS 20
 #define WHEEL_SLOTS 1024
 
@@ -29,12 +30,14 @@ struct wheel_timer {
 TAILQ_HEAD(wheel_list, wheel_timer);
 
 struct wheel {
+    uint32_t tick_ms;
     uint64_t tick; /* the last tick that was run */
     size_t count;  /* timers running */
     struct wheel_list slots[WHEEL_SLOTS];
 };
 
-void wheel_init(struct wheel *w, uint64_t now_ms);
+/* tick_ms: 1..1000. */
+void wheel_init(struct wheel *w, uint32_t tick_ms, uint64_t now_ms);
 /* (Re)start `t`; fires once at or after deadline_ms, at the latest one tick
  * after wheel_run is called with such a time. t->fire must be set. */
 void wheel_start(struct wheel *w, struct wheel_timer *t, uint64_t deadline_ms);

@@ -5,8 +5,10 @@
 #include "base/mem.h"
 #include "gateway/protocol/command.h"
 #include "gateway/protocol/encode.h"
+#include "gateway/protocol/throttle_request.h"
 #include "gateway/publish.h"
 #include "gateway/session.h"
+#include "gateway/tune.h"
 #include "hub/hub.h"
 
 static const struct config *config_of(const struct session *s)
@@ -69,6 +71,11 @@ static void on_subscribe(struct session *s, const struct command *cmd)
         .is_pattern = ch.name.is_pattern,
         .request_id = cmd->id,
     };
+    error = tune_options_of_data(&ch, f.data, &o);
+    if (error) {
+        session_reply_error(s, cmd->id, error);
+        return;
+    }
     s->asking++;
     int rc = hub_subscribe(&s->client, f.channel, &o);
     CHECK(rc == 0); /* check_subscribe asked the same questions */
@@ -171,6 +178,53 @@ static void on_publish(struct session *s, const struct command *cmd)
     hub_publish(s->client.shard, &p->op);
 }
 
+/* {"channel":"c","rate":5}: how much of it, from now on. */
+static uint32_t retune(struct session *s, struct str raw,
+                       struct throttle_grant *granted)
+{
+    struct json_value data;
+    struct json_value v;
+    struct str channel;
+    struct throttle_request request = {0};
+    struct buf text = BUF_INIT;
+    uint32_t error = ERROR_BAD_REQUEST;
+    if (json_parse(raw, &data) == 0 &&
+        json_member(data, STR_LIT("channel"), &v) &&
+        json_text(v, &text, &channel) == 0 &&
+        throttle_request_read(data, &request) == 0)
+        error = tune_change(s, channel, &request, granted);
+    else if (tune_may_change(s))
+        s->client.shard->stats.rate_refused++;
+    else
+        error = ERROR_TOO_MANY_REQUESTS;
+    buf_free(&text);
+    return error;
+}
+
+static void on_rpc(struct session *s, const struct command *cmd)
+{
+    struct command_fields f;
+    struct throttle_grant granted;
+    if (!take_fields(s, cmd, &f))
+        return;
+    uint32_t error = ERROR_NOT_AVAILABLE;
+    if (str_eq(f.method, STR_LIT("weir.throttle")))
+        error = retune(s, f.data, &granted);
+    if (s->client.closing || s->client.closed)
+        return;
+    if (error) {
+        session_reply_error(s, cmd->id, error);
+        return;
+    }
+    struct buf *b = session_begin(s);
+    buf_lit(b, "{\"id\":");
+    buf_u64(b, cmd->id);
+    buf_lit(b, ",\"rpc\":{\"data\":");
+    encode_throttle_grant(b, granted, false);
+    buf_lit(b, "}}");
+    session_end(s);
+}
+
 void session_command(struct session *s, const struct command *cmd)
 {
     switch (cmd->kind) {
@@ -183,10 +237,12 @@ void session_command(struct session *s, const struct command *cmd)
     case COMMAND_PUBLISH:
         on_publish(s, cmd);
         return;
+    case COMMAND_RPC:
+        on_rpc(s, cmd);
+        return;
     case COMMAND_PRESENCE:
     case COMMAND_PRESENCE_STATS:
     case COMMAND_HISTORY:
-    case COMMAND_RPC:
     case COMMAND_REFRESH:
     case COMMAND_SUB_REFRESH:
         session_reply_error(s, cmd->id, ERROR_NOT_AVAILABLE);

@@ -14,6 +14,7 @@
 #include "gateway/rules.h"
 #include "gateway/session.h"
 #include "gateway/transport/wire.h"
+#include "gateway/tune.h"
 #include "hub/hub.h"
 
 static const struct config *config_of(const struct session *s)
@@ -78,7 +79,8 @@ static void fail_connect(struct session *s, uint32_t error)
 
 /* Subscriptions the connect request asks for: those the client may have
  * anyway; others are ignored. */
-static bool subscribe_at_connect(struct session *s, struct str raw_channel)
+static bool subscribe_at_connect(struct session *s, struct str raw_channel,
+                                 struct json_value request)
 {
     struct rules_channel ch;
     struct buf text = BUF_INIT;
@@ -96,6 +98,13 @@ static bool subscribe_at_connect(struct session *s, struct str raw_channel)
                !rules_subscribe(config_of(s), &ch, client_user(&s->client))) {
         struct subscribe_options o = {.is_pattern = ch.name.is_pattern,
                                       .server_side = true};
+        struct json_value data = {JSON_NULL, {NULL, 0}};
+        (void)json_member(request, STR_LIT("data"), &data);
+        if (tune_options_of_data(&ch, data.raw, &o)) {
+            session_close(s, DISCONNECT_BAD_REQUEST);
+            buf_free(&text);
+            return false;
+        }
         s->asking++;
         int rc = hub_subscribe(&s->client, channel, &o);
         if (rc < 0)
@@ -117,7 +126,7 @@ static void connect_subs(struct session *s, struct json_value subs)
     if (subs.type == JSON_OBJECT) {
         struct json_iter it = json_iter(subs);
         while (json_next_member(&it, &key, &value) &&
-               subscribe_at_connect(s, key))
+               subscribe_at_connect(s, key, value))
             ;
     }
     s->asking--;
@@ -190,15 +199,18 @@ void session_connect_uni(struct session *s, const struct json_value *request)
     begin_connect(s, &f);
 }
 
-void session_connect_answered(struct session *s, const struct sub *sub,
-                              uint32_t error)
+uint32_t session_connect_answered(struct session *s, const struct sub *sub,
+                                  const struct sub_answer *answer)
 {
-    if (!error && s->connect_subs.n)
+    uint32_t told = 0;
+    if (!answer->error && s->connect_subs.n)
         buf_char(&s->connect_subs, ',');
-    if (!error) {
+    if (!answer->error) {
         json_quote(&s->connect_subs, topic_name(sub->topic));
-        buf_lit(&s->connect_subs, ":{}");
+        buf_char(&s->connect_subs, ':');
+        told = tune_encode_result(&s->connect_subs, sub, answer);
     }
     if (s->asking == 0)
         session_connect_finish(s);
+    return told;
 }

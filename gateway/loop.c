@@ -229,9 +229,11 @@ static void on_wake(uv_poll_t *handle, int status, int events)
     (void)n;
 }
 
+/* libuv 1.44 runs timers before it polls, too: one that has fired there would
+ * leave the poll waiting for the next timer of anybody. */
 static void on_timer(uv_timer_t *handle)
 {
-    (void)handle;
+    uv_stop(handle->loop);
 }
 
 void loop_wake(void *loop)

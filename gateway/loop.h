@@ -18,6 +18,7 @@
 
 struct http_conn;
 struct session;
+struct sse_conn;
 struct lws_context;
 struct stop_letter;
 struct ws_app;
@@ -54,6 +55,7 @@ struct loop {
     struct frame *ping_ws;      /* shared */
     struct frame *ping_event;   /* shared: {} as an event */
     struct frame *ping_comment; /* shared: an SSE comment */
+    struct sse_conn *streams;   /* hash by secret: open plain streams */
     uint64_t date_s;
     char date[32];
 };

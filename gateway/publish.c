@@ -2,6 +2,7 @@
 
 #include "gateway/protocol/codes.h"
 #include "gateway/protocol/json.h"
+#include "gateway/protocol/pointer.h"
 
 bool publish_tags_valid(struct str tags)
 {
@@ -43,6 +44,24 @@ static bool has_newline(struct str s)
     return s.n && (memchr(s.p, '\n', s.n) || memchr(s.p, '\r', s.n));
 }
 
+void publish_item(const struct namespace_options *o, struct str channel,
+                  struct str data, bool is_json, struct buf *scratch,
+                  struct msg_parts *parts)
+{
+    const struct throttle_policy *policy = &o->throttle;
+    struct str key;
+    parts->policy = policy;
+    parts->item = 0;
+    parts->keyless = false;
+    if (policy->key.n == 0)
+        return;
+    buf_clear(scratch);
+    if (is_json && pointer_item(policy->key, data, scratch, &key))
+        parts->item = msg_item_hash(channel, key);
+    else
+        parts->keyless = true;
+}
+
 uint32_t publish_make(const struct config *cfg, struct msg_budget *budget,
                       const struct publish_request *r, struct msg **out)
 {
@@ -57,12 +76,14 @@ uint32_t publish_make(const struct config *cfg, struct msg_budget *budget,
         return ERROR_BAD_REQUEST;
     struct buf data = BUF_INIT;
     struct buf tags = BUF_INIT;
+    struct buf scratch = BUF_INIT;
     struct msg_parts parts = {
         .channel = r->channel->name.full,
         .data = r->data,
         .tags = r->tags,
         .info = r->info,
         .is_json = is_json,
+        .urgent = r->urgent,
         .born_ns = r->born_ns,
     };
     if (is_json && has_newline(r->data)) {
@@ -73,7 +94,10 @@ uint32_t publish_make(const struct config *cfg, struct msg_budget *budget,
         json_compact_newlines(&tags, r->tags);
         parts.tags = buf_view(&tags);
     }
+    publish_item(r->channel->options, parts.channel, parts.data, is_json,
+                 &scratch, &parts);
     *out = msg_new(budget, &parts);
+    buf_free(&scratch);
     buf_free(&data);
     buf_free(&tags);
     return *out ? 0 : ERROR_TOO_MANY_REQUESTS;

@@ -37,6 +37,9 @@ struct route route_find(const struct app *app, struct str path)
     if (cfg->prometheus.enabled &&
         str_eq(path, str_of(cfg->prometheus.handler_prefix)))
         return (struct route){metrics_handle, NULL, SMALL_BODY, false};
+    /* Last: a path of its own may be below it. */
+    if (cfg->sse.enabled && is_below(path, str_of(cfg->sse.handler_prefix)))
+        return (struct route){sse_handle_control, NULL, SSE_CONTROL_MAX, false};
     if (app->pages)
         return (struct route){pages_handle, NULL, SMALL_BODY, false};
     return (struct route){.body_max = SMALL_BODY};

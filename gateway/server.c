@@ -13,6 +13,7 @@
 #include "gateway/broker/nats.h"
 #include "gateway/loop.h"
 #include "gateway/protocol/encode.h"
+#include "gateway/transport/sse.h"
 #include "gateway/transport/ws.h"
 
 /* Descriptors that are not connections: listeners, loops, logs, the bus. */
@@ -54,13 +55,18 @@ static int connection_limit(unsigned shards, char *err, size_t errlen)
     return ERR_SYSTEM;
 }
 
-static void name_node(struct app *app)
+static void identify_node(struct app *app)
 {
     uint8_t id[16];
-    char host[128] = "weir";
     rand_uuid_init(id);
     rand_uuid_format(id, app->node_id);
     app->node_id[RAND_UUID_LEN] = '\0';
+}
+
+/* Once the port is known. */
+static void name_node(struct app *app)
+{
+    char host[128] = "weir";
     gethostname(host, sizeof(host) - 1);
     if (app->config->node.name[0])
         snprintf(app->node_name, sizeof(app->node_name), "%s",
@@ -75,6 +81,10 @@ static int make_loops(struct app *app, unsigned count, const struct ws_app *ws,
 {
     const struct config *cfg = app->config;
     struct hub_options o = {
+        .max_items = (uint32_t)cfg->throttle.max_items,
+        .last_max_bytes = (size_t)cfg->throttle.max_bytes,
+        .idle_ttl_ms = (uint64_t)cfg->throttle.idle_ttl_ms,
+        .state_max_bytes = (size_t)cfg->channel.max_publication_size,
         .shards = count,
         .inflight_bytes = cfg->hub.inflight_max_size,
         .slice = (uint32_t)cfg->hub.slice,
@@ -110,6 +120,9 @@ static int start_parts(struct app *app, const struct ws_app *ws, char *err,
         rc = pages_load(cfg->web.root, &app->pages, err, errlen);
     if (rc == 0)
         rc = make_loops(app, count, ws, err, errlen);
+    app->hub.broker.node = app->node_id;
+    app->hub.broker.asked = sse_control_asked;
+    app->hub.broker.asked_arg = app;
     if (rc == 0 && cfg->nats.url[0])
         rc = nats_broker_start(cfg, &app->hub, &app->nats, err, errlen);
     for (unsigned i = 0; rc == 0 && i < count; i++)
@@ -144,6 +157,7 @@ int server_start(struct config *cfg, const struct ws_app *ws, struct app **out,
     app->config = cfg;
     app->port = (uint16_t)cfg->http_server.port;
     app->started_ns = clock_now_ns();
+    identify_node(app);
     int rc = start_parts(app, ws, err, errlen);
     if (rc < 0) {
         take_down(app);

@@ -8,6 +8,7 @@
 #include "gateway/protocol/encode.h"
 #include "gateway/rules.h"
 #include "gateway/transport/wire.h"
+#include "gateway/tune.h"
 #include "hub/hub.h"
 
 /* A peer has this long to take our goodbye and answer it. */
@@ -206,29 +207,59 @@ static void push_about(struct session *s, const struct sub *sub,
     session_end(s);
 }
 
-static void on_subscribed(struct client *c, struct sub *sub, uint32_t error)
+/* A subscription nobody asked for: a push has no room for publications. */
+static uint32_t tell_subscribed(struct session *s, struct sub *sub,
+                                const struct sub_answer *answer)
+{
+    struct buf body = BUF_INIT;
+    if (sub->tell) {
+        buf_lit(&body, "{\"data\":");
+        tune_encode_grant(&body, sub);
+        buf_char(&body, '}');
+    } else {
+        buf_lit(&body, "{}");
+    }
+    push_about(s, sub, STR_LIT("subscribe"), buf_view(&body));
+    buf_free(&body);
+    /* A full queue has ended it, and its subscriptions. */
+    if (s->client.closing || s->client.closed)
+        return 0;
+    return tune_push_snapshot(s, sub, answer);
+}
+
+static uint32_t reply_subscribed(struct session *s, const struct sub *sub,
+                                 const struct sub_answer *answer)
+{
+    struct buf *b = session_begin(s);
+    buf_lit(b, "{\"id\":");
+    buf_u64(b, sub->request_id);
+    buf_lit(b, ",\"subscribe\":");
+    uint32_t told = tune_encode_result(b, sub, answer);
+    buf_char(b, '}');
+    session_end(s);
+    return told;
+}
+
+static uint32_t on_subscribed(struct client *c, struct sub *sub,
+                              const struct sub_answer *answer)
 {
     struct session *s = session_of(c);
+    uint32_t told = 0;
     s->asking--;
-    if (s->plain && s->state == SESSION_NEW) {
-        s->ops->subscribed(s, sub, error);
-        return;
-    }
-    if (s->state == SESSION_CONNECTING) {
-        session_connect_answered(s, sub, error);
-        return;
-    }
-    if (sub->server_side && !error) {
-        push_about(s, sub, STR_LIT("subscribe"), STR_LIT("{}"));
-    } else if (!sub->server_side && error) {
-        session_reply_error(s, sub->request_id, error);
-    } else if (!sub->server_side) {
-        encode_empty_reply(session_begin(s), sub->request_id,
-                           STR_LIT("subscribe"));
-        session_end(s);
-    }
+    sub->blank = sub->policy->snapshot && !answer->known;
+    if (s->plain && (s->state == SESSION_NEW || !sub->server_side))
+        return s->ops->subscribed(s, sub, answer);
+    if (s->state == SESSION_CONNECTING)
+        return session_connect_answered(s, sub, answer);
+    if (sub->server_side && !answer->error)
+        told = tell_subscribed(s, sub, answer);
+    else if (!sub->server_side && answer->error)
+        session_reply_error(s, sub->request_id, answer->error);
+    else if (!sub->server_side)
+        told = reply_subscribed(s, sub, answer);
     if (s->asking == 0)
         session_resume_later(s);
+    return told;
 }
 
 static const struct session_events events = {
@@ -245,6 +276,7 @@ uint32_t session_server_subscribe(struct session *s, struct str channel)
         return error;
     struct subscribe_options o = {.is_pattern = ch.name.is_pattern,
                                   .server_side = true};
+    tune_options(&ch, &(struct throttle_request){0}, &o);
     /* A plain stream gets a publication once, however many subscriptions
      * bring it. */
     s->client.several |= s->plain;
@@ -261,24 +293,31 @@ void session_server_unsubscribe(struct session *s, struct sub *sub)
 {
     struct buf body = BUF_INIT;
     bool asking = sub->state == SUB_ASKING;
+    bool by_client = !sub->server_side;
     /* A command that still waits for its answer gets one first. */
-    if (asking && !sub->server_side) {
+    if (asking && by_client && !s->plain) {
         encode_empty_reply(session_begin(s), sub->request_id,
                            STR_LIT("subscribe"));
         session_end(s);
     }
-    if (!asking || !sub->server_side) {
+    if (!asking || by_client) {
         encode_code_reason(&body, UNSUBSCRIBE_SERVER,
                            STR_LIT("server unsubscribe"));
         push_about(s, sub, STR_LIT("unsubscribe"), buf_view(&body));
         buf_free(&body);
     }
-    hub_unsubscribe(&s->client, sub);
-    if (!asking || --s->asking)
+    /* A full queue has ended it, and its subscriptions. */
+    if (s->client.closing || s->client.closed)
         return;
-    if (s->plain && s->state == SESSION_NEW)
-        s->ops->subscribed(s, NULL, 0);
-    else if (s->state == SESSION_CONNECTING)
+    hub_unsubscribe(&s->client, sub);
+    if (!asking)
+        return;
+    s->asking--;
+    if (s->plain && (s->state == SESSION_NEW ? s->asking == 0 : by_client))
+        s->ops->subscribed(s, NULL, NULL);
+    if (s->asking || s->plain)
+        return;
+    if (s->state == SESSION_CONNECTING)
         session_connect_finish(s);
     else
         session_resume_later(s);
@@ -454,4 +493,5 @@ void session_gone(struct session *s)
     s->loop->app->sessions--;
     buf_free(&s->held);
     buf_free(&s->connect_subs);
+    free(s->changes);
 }

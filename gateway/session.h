@@ -30,6 +30,7 @@ enum session_state {
 };
 
 struct command;
+struct meter;
 struct session;
 
 /* What a transport does for its sessions beyond struct transport. */
@@ -37,8 +38,10 @@ struct session_ops {
     struct transport transport;
     /* Stop and start delivering messages (flow control). */
     void (*pause)(struct session *s, bool paused);
-    /* A subscription of a plain stream is answered (NULL elsewhere). */
-    void (*subscribed)(struct session *s, struct sub *sub, uint32_t error);
+    /* A subscription of a plain stream is answered (NULL elsewhere), or
+     * ended before it was (sub and answer are NULL). */
+    uint32_t (*subscribed)(struct session *s, struct sub *sub,
+                           const struct sub_answer *answer);
     bool bidirectional; /* speaks commands and pongs; otherwise pushes only */
 };
 
@@ -58,6 +61,7 @@ struct session {
     uint64_t pinged_ms;
     struct buf held;         /* owned: commands that must wait */
     struct buf connect_subs; /* owned: members of the connect result's subs */
+    struct meter *changes;   /* owned; NULL until it changes a rate */
     char reason[124];        /* of the close, when it came from outside */
 };
 
@@ -77,8 +81,8 @@ void session_connect_uni(struct session *s, const struct json_value *request);
 void session_connect(struct session *s, const struct command *cmd);
 /* A subscription of a connect under way is answered; with the last one the
  * connect is. */
-void session_connect_answered(struct session *s, const struct sub *sub,
-                              uint32_t error);
+uint32_t session_connect_answered(struct session *s, const struct sub *sub,
+                                  const struct sub_answer *answer);
 void session_connect_finish(struct session *s);
 /* Commands that waited go on after this turn's letters. */
 void session_resume_later(struct session *s);

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "hub/backlog.h"
 #include "hub/fanout.h"
 #include "hub/hub.h"
 
@@ -11,7 +12,8 @@
  * refuses, which the transport must keep, stays small. */
 #define FLUSH_MAX_BYTES 65536
 
-static void write_queued(struct client *c);
+/* Writes of chosen values for one client in one turn. */
+#define BACKLOG_WRITES_A_TURN 16
 
 static uint32_t take_slot(struct shard *s)
 {
@@ -90,12 +92,22 @@ static void forget_user(struct client *c)
     free(u);
 }
 
-static void mark_dirty(struct client *c)
+void client_mark_dirty(struct client *c)
 {
     if (c->dirty)
         return;
     c->dirty = true;
+    c->shard->dirty_count++;
     TAILQ_INSERT_TAIL(&c->shard->dirty, c, dirty_link);
+}
+
+void client_unmark_dirty(struct client *c)
+{
+    if (!c->dirty)
+        return;
+    c->dirty = false;
+    c->shard->dirty_count--;
+    TAILQ_REMOVE(&c->shard->dirty, c, dirty_link);
 }
 
 static void reset_queue(struct client *c)
@@ -154,7 +166,7 @@ static bool has_room(struct client *c, const struct frame *f)
 {
     uint32_t max = c->shard->hub->options.queue_max_bytes;
     if (c->queued_bytes + f->len > max)
-        write_queued(c);
+        client_write(c);
     if (c->queued_bytes + f->len <= max)
         return true;
     /* One frame larger than the bound is nobody's slowness. */
@@ -180,7 +192,7 @@ void client_push(struct client *c, struct frame *f)
     s->queued_bytes += f->len;
     s->stats.deliveries += f->publications;
     if (!c->dirty)
-        mark_dirty(c);
+        client_mark_dirty(c);
 }
 
 void client_push_bytes(struct client *c, struct str bytes)
@@ -214,8 +226,8 @@ void client_uncork(struct client *c, struct str first)
     if (!c->closing && !c->closed) {
         if (first.n)
             push_front(c, frame_new(first));
-        if (c->queue_count && !c->dirty)
-            mark_dirty(c);
+        if (c->queue_count || c->backlog)
+            client_mark_dirty(c);
     }
     c->corked = false;
 }
@@ -223,8 +235,8 @@ void client_uncork(struct client *c, struct str first)
 void client_writable(struct client *c)
 {
     c->choked = false;
-    if (c->queue_count || c->closing)
-        mark_dirty(c);
+    if (c->queue_count || c->closing || c->backlog)
+        client_mark_dirty(c);
 }
 
 static void leave_all(struct client *c)
@@ -243,9 +255,10 @@ void client_close(struct client *c, uint32_t code, struct str reason)
     c->close_reason = reason;
     stats_close(&c->shard->stats, code);
     leave_all(c);
+    backlog_free(c);
     if (code == 3008 || c->corked)
         drop_queue(c);
-    mark_dirty(c);
+    client_mark_dirty(c);
     c->events->closing(c);
 }
 
@@ -256,10 +269,9 @@ void client_gone(struct client *c)
         stats_close(&s->stats, c->close_code);
     c->closed = true;
     leave_all(c);
+    backlog_free(c);
     drop_queue(c);
-    if (c->dirty)
-        TAILQ_REMOVE(&s->dirty, c, dirty_link);
-    c->dirty = false;
+    client_unmark_dirty(c);
     forget_user(c);
     if (c->connected)
         s->connected_count--;
@@ -275,10 +287,13 @@ void client_gone(struct client *c)
 static uint32_t count_batch(const struct client *c, size_t *bytes)
 {
     struct frame *const *q = c->queue + c->queue_head;
+    size_t max = c->throttled ? PACE_BATCH_BYTES : FLUSH_MAX_BYTES;
+    if (c->backlog)
+        max = BACKLOG_WRITE_BYTES;
     uint32_t n = 0;
     *bytes = 0;
     while (n < c->queue_count && n < ARRAY_LEN(c->shard->gathered)) {
-        if (n && *bytes + q[n]->len > FLUSH_MAX_BYTES)
+        if (n && *bytes + q[n]->len > max)
             break;
         *bytes += q[n++]->len;
     }
@@ -342,23 +357,54 @@ static void write_batch(struct client *c)
         return;
     }
     s->stats.bytes_out += bytes;
-    if (rc == WRITE_CHOKED) {
-        c->choked = true;
-        s->stats.choked++;
-    }
     drop_head(c, n, bytes);
+    if (rc != WRITE_CHOKED)
+        return;
+    c->choked = true;
+    s->stats.choked++;
+    c->reclaim = c->throttled && !c->closing;
 }
 
-static void write_queued(struct client *c)
+void client_write(struct client *c)
 {
     while (c->queue_count && !c->choked && !c->closed &&
            !(c->corked && !c->closing))
         write_batch(c);
 }
 
+/* Not in the middle of a caller's pushes: what is taken back must not be passed
+ * by what he pushes next. */
+static void reclaim_if_due(struct client *c)
+{
+    if (!c->reclaim)
+        return;
+    c->reclaim = false;
+    backlog_reclaim(c);
+}
+
+static bool takes_chosen(const struct client *c)
+{
+    return c->backlog && !c->choked && !c->closing && !c->closed && !c->corked;
+}
+
+/* A backlog is served in slices too: other clients come in between. */
+static void write_backlog(struct client *c)
+{
+    unsigned writes = 0;
+    while (takes_chosen(c) && c->queue_count == 0 &&
+           writes++ < BACKLOG_WRITES_A_TURN && backlog_fill(c)) {
+        client_write(c);
+        reclaim_if_due(c);
+    }
+    if (takes_chosen(c) && backlog_is_ready(c))
+        client_mark_dirty(c);
+}
+
 void client_flush(struct client *c)
 {
-    write_queued(c);
+    client_write(c);
+    reclaim_if_due(c);
+    write_backlog(c);
     if (!c->closing || c->closed || (c->choked && c->close_code != 3008))
         return;
     c->closed = true;

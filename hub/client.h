@@ -3,10 +3,11 @@
  *
  *     client_push ... client_push   mark it dirty, once
  *     end of the turn               one write of everything queued
- *     socket full                   choked: the rest waits in our queue
+ *     socket full                   choked: the rest waits in our queue, or
+ *                                   in its backlog (backlog.h) if throttled
  *     queue full                    close 3008, nothing else is written
  *
- * Owns:   its queue and subs. Borrows: shard, transport and events tables.
+ * Owns:   its queue, backlog and subs. Borrows: shard, transport and events tables.
  * Thread: its shard's. Bounds: hub_options.queue_max_bytes queued bytes,
  *         hub_options.channel_limit subscriptions.
  * Uses:   hub/frame, hub/topic, hub/transport. */
@@ -22,6 +23,7 @@
 #include "hub/topic.h"
 #include "hub/transport.h"
 
+struct backlog;
 struct shard;
 struct user;
 
@@ -51,11 +53,14 @@ struct client {
     bool several;   /* a publication may match several of its subscriptions but
                    * must come once (SSE) */
     bool connected; /* counted as a client; found by user */
+    bool reclaim;   /* the socket was full: backlog_reclaim is due */
+    bool throttled; /* has or had a subscription in a throttled lane */
     uint32_t queue_head;
     uint32_t queue_count;
     uint32_t queue_cap;
     uint32_t queued_bytes;
-    struct frame **queue; /* shared frames; the array owned unless inline */
+    struct frame **queue;    /* shared frames; the array owned unless inline */
+    struct backlog *backlog; /* owned; NULL: it keeps up, or is not throttled */
     TAILQ_ENTRY(client) dirty_link;
     struct frame *queue_inline[CLIENT_INLINE_FRAMES];
     const struct transport *transport;   /* borrowed: constant */
@@ -90,6 +95,10 @@ void client_cork(struct client *c);
 void client_uncork(struct client *c, struct str first);
 /* The socket takes bytes again. */
 void client_writable(struct client *c);
+/* It has something to write at the end of the turn. */
+void client_mark_dirty(struct client *c);
+/* It is having its turn. */
+void client_unmark_dirty(struct client *c);
 
 /* End this connection: subscriptions go now, what is queued is written first
  * (not for 3008), then transport->close. `reason` must outlive the client.
@@ -98,6 +107,8 @@ void client_close(struct client *c, uint32_t code, struct str reason);
 /* The socket is gone: unlink everything. Afterwards the session buries it. */
 void client_gone(struct client *c);
 
+/* Write what is queued before the turn's end, as far as the socket takes it. */
+void client_write(struct client *c);
 /* The shard's end of a turn: write what is queued. */
 void client_flush(struct client *c);
 

@@ -20,11 +20,28 @@ enum encoding {
     ENCODING_COUNT,
 };
 
+/* A publication as one delivery of it looks. */
+struct codec_pub {
+    const struct msg *msg; /* borrowed */
+    uint32_t n;            /* how many it stands for, itself included */
+    uint32_t lost;         /* how many before it the client did not get */
+    uint32_t age_ms;       /* since it entered this node */
+    bool annotate;         /* tell n and age_ms; lost is told if not 0 */
+};
+
 struct codec {
     /* Append `count` publications for subscribers of `topic` (the pattern's
-     * name when is_pattern) as one run of bytes. All msgs are JSON. */
+     * name when is_pattern) as one run of bytes. All msgs are JSON. What is
+     * told besides goes into the publication's tags, in place of tags of
+     * that name: "n", "age_ms", "lost" with decimal numbers as strings. */
     void (*encode)(struct buf *to, enum encoding encoding, struct str topic,
-                   bool is_pattern, struct msg *const *msgs, size_t count);
+                   bool is_pattern, const struct codec_pub *pubs, size_t count);
+    /* Append what RFC 7396 makes of `state` (valid JSON, or empty: nothing is
+     * known) by `patch` (valid JSON). Both without raw newlines, and so is
+     * the result. ERR_TOO_BIG, and nothing appended, when it would have more
+     * than max_bytes. */
+    int (*merge)(struct buf *to, struct str state, struct str patch,
+                 size_t max_bytes);
 };
 
 #endif

@@ -3,57 +3,21 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "hub/backlog.h"
 #include "hub/channel.h"
 #include "hub/hub.h"
+#include "hub/pace.h"
+#include "hub/pass.h"
 
 /* How many subscribers of one topic before the next topic has its turn. */
 #define QUANTUM 64
 
-/* A batch on its way to the subscribers of one topic. */
-struct pass {
-    struct frame *frames[ENCODING_COUNT]; /* shared; NULL until first needed */
-    struct frame **singles; /* owned array [count * ENCODING_COUNT] or NULL:
-                             * one publication each, for clients that must
-                             * not get all of the batch */
-    uint32_t count;
-    uint32_t binary_end; /* behind the last that is not JSON; 0: all are */
-    uint64_t *seqs;      /* of the msgs; behind them in the same block */
-    struct msg *msgs[];  /* shared */
-};
-
-static void grow_pending(struct topic *t)
+void fanout_busy(struct shard *s, struct lane *l)
 {
-    bool is_first = t->pending == &t->one_pending;
-    t->pending_cap *= 2;
-    t->pending = mem_realloc(is_first ? NULL : t->pending,
-                             t->pending_cap * sizeof(*t->pending));
-    if (is_first)
-        t->pending[0] = t->one_pending;
-}
-
-/* A moving head, so that a long backlog is not moved for every batch. */
-static void push_pending(struct topic *t, struct msg *m, uint64_t seq)
-{
-    if (t->pending_head + t->pending_count == t->pending_cap) {
-        if (t->pending_head <= t->pending_cap / 2)
-            grow_pending(t);
-        memmove(t->pending, t->pending + t->pending_head,
-                t->pending_count * sizeof(*t->pending));
-        t->pending_head = 0;
-    }
-    t->pending[t->pending_head + t->pending_count++] =
-        (struct topic_pending){msg_ref(m), seq};
-}
-
-/* After a burst give its room back. */
-static void rest_pending(struct topic *t)
-{
-    t->pending_head = 0;
-    if (t->pending_cap <= FANOUT_BATCH_MAX)
+    if (l->busy)
         return;
-    free(t->pending);
-    t->pending = &t->one_pending;
-    t->pending_cap = 1;
+    l->busy = true;
+    TAILQ_INSERT_TAIL(&s->busy, l, busy_link);
 }
 
 /* A publication and the topics found for it. With many topics nothing of one
@@ -77,23 +41,29 @@ static void prefetch_two(const void *p)
 
 static void deliver_to(struct delivery *d, struct topic *t)
 {
-    if (t->count == 0)
+    struct lane *l = &t->plain;
+    struct pace *p;
+    if (l->paces) {
+        SLIST_FOREACH(p, &t->paces, link) {
+            if (p->lane.count)
+                pace_offer(p, d->msg, d->seq);
+        }
+        d->shard->stats.pubs_matched += l->count == 0;
+    }
+    if (l->count == 0)
         return;
-    __builtin_prefetch(t->slots->client, 1);
-    push_pending(t, d->msg, d->seq);
+    __builtin_prefetch(l->slots->client, 1);
+    lane_push(l, (struct lane_pub){msg_ref(d->msg), d->seq, 1, 0});
     d->shard->stats.pubs_matched++;
-    if (t->busy)
-        return;
-    t->busy = true;
-    TAILQ_INSERT_TAIL(&d->shard->busy, t, busy_link);
+    fanout_busy(d->shard, l);
 }
 
 static void deliver_found(struct delivery *d)
 {
     for (unsigned i = 0; i < d->count; i++) {
-        const struct topic *t = d->found[i];
-        __builtin_prefetch(t->slots);
-        __builtin_prefetch(t->pending + t->pending_head + t->pending_count, 1);
+        const struct lane *l = &d->found[i]->plain;
+        __builtin_prefetch(l->slots);
+        __builtin_prefetch(l->pending + l->pending_head + l->pending_count, 1);
     }
     /* Backwards: the exact name, which was found last, comes first. */
     for (unsigned i = d->count; i-- > 0;)
@@ -117,75 +87,6 @@ void fanout_deliver(struct shard *s, struct msg *m)
     deliver_found(&d);
 }
 
-static uint32_t count_batch(const struct topic *t)
-{
-    uint32_t n = 0;
-    size_t bytes = 0;
-    while (n < t->pending_count && n < FANOUT_BATCH_MAX) {
-        bytes += msg_size(t->pending[t->pending_head + n].msg);
-        if (n && bytes > FANOUT_BATCH_BYTES)
-            break;
-        n++;
-    }
-    return n;
-}
-
-static void start_pass(struct topic *t)
-{
-    uint32_t n = count_batch(t);
-    struct topic_pending *from = t->pending + t->pending_head;
-    struct pass *p =
-        mem_zalloc(sizeof(*p) + n * (sizeof(struct msg *) + sizeof(uint64_t)));
-    p->seqs = (uint64_t *)(p->msgs + n);
-    p->count = n;
-    for (uint32_t i = 0; i < n; i++) {
-        p->msgs[i] = from[i].msg;
-        p->seqs[i] = from[i].seq;
-        if (!p->msgs[i]->is_json)
-            p->binary_end = i + 1;
-    }
-    t->pending_head += n;
-    t->pending_count -= n;
-    if (t->pending_count == 0)
-        rest_pending(t);
-    t->pass = p;
-    t->cursor = 0;
-    t->limit = t->count;
-}
-
-static void end_pass(struct topic *t)
-{
-    struct pass *p = t->pass;
-    for (unsigned e = 0; e < ENCODING_COUNT; e++) {
-        if (p->frames[e])
-            frame_unref(p->frames[e]);
-    }
-    for (uint32_t i = 0; p->singles && i < p->count * ENCODING_COUNT; i++) {
-        if (p->singles[i])
-            frame_unref(p->singles[i]);
-    }
-    free(p->singles);
-    for (uint32_t i = 0; i < p->count; i++)
-        msg_unref(p->msgs[i]);
-    free(p);
-    t->pass = NULL;
-    t->cursor = 0;
-    t->limit = 0;
-}
-
-static struct frame *encode(struct shard *s, const struct topic *t,
-                            enum encoding e, struct msg *const *msgs,
-                            uint32_t count)
-{
-    buf_clear(&s->encode);
-    s->hub->options.codec->encode(&s->encode, e, topic_name(t), t->is_pattern,
-                                  msgs, count);
-    struct frame *f = frame_new(buf_view(&s->encode));
-    f->publications = count;
-    f->born_ns = msgs[0]->born_ns;
-    return f;
-}
-
 static bool is_reached_by(const struct topic *t, const struct msg *m)
 {
     if (t->is_pattern)
@@ -196,36 +97,43 @@ static bool is_reached_by(const struct topic *t, const struct msg *m)
 /* Which of a client's subscriptions brings it this channel: the one that went
  * live first, so that a newer one changes nothing for what is under way. (If
  * the first one goes, what is under way may come twice.) */
-static bool is_designated(const struct client *c, const struct topic *t,
-                          const struct msg *m)
+struct sub *fanout_designated(const struct client *c, const struct msg *m)
 {
-    const struct sub *by = NULL;
-    const struct sub *s;
-    if (!c->several || c->sub_count == 1)
-        return true;
+    struct sub *by = NULL;
+    struct sub *s;
     TAILQ_FOREACH(s, &c->subs, link) {
-        if (s->state != SUB_LIVE || (by && by->from <= s->from))
+        if (s->state != SUB_LIVE || (by && by->since <= s->since))
             continue;
         if (is_reached_by(s->topic, m))
             by = s;
     }
+    return by;
+}
+
+bool fanout_is_designated(const struct client *c, const struct topic *t,
+                          const struct msg *m)
+{
+    if (!c->several || c->sub_count == 1)
+        return true;
+    const struct sub *by = fanout_designated(c, m);
     return by && by->topic == t;
 }
 
-static void push_each(struct shard *s, struct topic *t, struct client *c,
-                      uint32_t first)
+static void push(struct client *c, const struct lane *l, struct frame *f)
 {
-    struct pass *p = t->pass;
-    if (!p->singles)
-        p->singles =
-            mem_zalloc(p->count * ENCODING_COUNT * sizeof(struct frame *));
-    for (uint32_t i = first; i < p->count; i++) {
-        if (!is_designated(c, t, p->msgs[i]))
-            continue;
-        struct frame **f = &p->singles[i * ENCODING_COUNT + c->encoding];
-        if (!*f)
-            *f = encode(s, t, c->encoding, &p->msgs[i], 1);
-        client_push(c, *f);
+    client_push(c, f);
+    if (l->pace && !c->closing && !c->closed)
+        backlog_delivered(c, l->pace, f);
+}
+
+static void push_each(struct shard *s, struct lane *l, struct client *c,
+                      uint64_t from)
+{
+    struct pass *p = l->pass;
+    for (uint32_t i = 0; i < p->count; i++) {
+        if (p->pubs[i].seq > from &&
+            fanout_is_designated(c, l->topic, p->pubs[i].msg))
+            push(c, l, pass_single(s, p, i, c->encoding));
     }
 }
 
@@ -236,98 +144,113 @@ static void refuse_binary(struct shard *s, struct client *c, uint32_t count)
     client_close(c, 3506, STR_LIT("inappropriate protocol"));
 }
 
-/* The first publication of the batch that the subscription is to get: not
- * those that already waited here when it went live. */
-static uint32_t first_for(const struct topic *t, const struct topic_slot *slot)
+/* How many of the batch the subscription is not to get: those that already
+ * waited here when it went live, or that it has got in another way. */
+static uint32_t count_seen(const struct lane *l, const struct sub *sub)
 {
-    const struct pass *p = t->pass;
-    uint32_t i = 0;
-    if (t->joined < p->seqs[0])
+    const struct pass *p = l->pass;
+    uint32_t n = 0;
+    if (l->joined < p->least_seq)
         return 0; /* Nobody is that new, the usual case. */
-    while (i < p->count && p->seqs[i] <= slot->sub->from)
-        i++;
-    return i;
+    for (uint32_t i = 0; i < p->count; i++)
+        n += p->pubs[i].seq <= sub->from;
+    return n;
 }
 
-static void serve(struct shard *s, struct topic *t,
+static void serve(struct shard *s, struct lane *l,
                   const struct topic_slot *slot)
 {
-    struct pass *p = t->pass;
+    struct pass *p = l->pass;
     struct client *c = slot->client;
-    uint32_t first = first_for(t, slot);
-    if (first == p->count)
+    uint64_t from = slot->sub->from;
+    uint32_t seen = count_seen(l, slot->sub);
+    if (seen == p->count)
         return;
-    if (first < p->binary_end) {
-        refuse_binary(s, c, p->count - first);
-        return;
-    }
-    if (first || (c->several && t->is_pattern)) {
-        push_each(s, t, c, first);
+    if (p->binary_seq > from) {
+        refuse_binary(s, c, p->count - seen);
         return;
     }
-    if (!is_designated(c, t, p->msgs[0]))
+    if (p->urgent && !fanout_is_designated(c, l->topic, p->pubs[0].msg))
         return;
-    if (!p->frames[c->encoding])
-        p->frames[c->encoding] = encode(s, t, c->encoding, p->msgs, p->count);
-    client_push(c, p->frames[c->encoding]);
+    if (p->urgent ? backlog_flush_group(c, slot->sub, &p->pubs[0])
+                  : l->pace && backlog_takes(c, slot->sub, p))
+        return;
+    if (seen || (c->several && l->topic->is_pattern)) {
+        push_each(s, l, c, from);
+        return;
+    }
+    if (fanout_is_designated(c, l->topic, p->pubs[0].msg))
+        push(c, l, pass_frame(s, p, c->encoding));
 }
 
 /* A client that serve() closes leaves the topic at once: its slot is filled
  * from the part still to serve, so the cursor looks at each slot afresh. */
-static uint32_t run_topic(struct shard *s, struct topic *t, uint32_t budget)
+static uint32_t serve_slice(struct shard *s, struct lane *l, uint32_t budget)
 {
     uint32_t served = 0;
-    if (!t->pass && t->pending_count == 0)
-        return 0; /* Its subscribers left, and the publications with them. */
-    if (!t->pass)
-        start_pass(t);
-    while (t->cursor < t->limit && served < budget) {
-        struct topic_slot slot = t->slots[t->cursor++];
-        serve(s, t, &slot);
+    while (l->cursor < l->limit && served < budget) {
+        struct topic_slot slot = l->slots[l->cursor++];
+        uint64_t before = s->stats.deliveries;
+        serve(s, l, &slot);
         served++;
+        /* An urgent one brings others along, client by client. */
+        if (l->pass->urgent && s->stats.deliveries > before)
+            served += (uint32_t)(s->stats.deliveries - before) / 16;
     }
-    if (t->cursor >= t->limit)
-        end_pass(t);
+    return served < budget ? served : budget;
+}
+
+static uint32_t run_lane(struct shard *s, struct lane *l, uint32_t budget)
+{
+    if (!l->pass && l->pending_count == 0)
+        return 0; /* Its subscribers left, and the publications with them. */
+    if (!l->pass) {
+        l->pass = pass_begin(l);
+        l->cursor = 0;
+        l->limit = l->count;
+    }
+    uint32_t served = serve_slice(s, l, budget);
+    if (l->cursor < l->limit)
+        return served;
+    l->ended += l->pass->count;
+    pass_end(l->pass);
+    l->pass = NULL;
+    l->cursor = 0;
+    l->limit = 0;
     return served;
 }
 
 bool fanout_run(struct shard *s)
 {
     uint32_t left = s->hub->options.slice;
-    struct topic *t;
-    while (left && (t = TAILQ_FIRST(&s->busy))) {
+    struct lane *l;
+    while (left && (l = TAILQ_FIRST(&s->busy))) {
         uint32_t quantum = left < QUANTUM ? left : QUANTUM;
-        uint32_t served = run_topic(s, t, quantum);
+        uint32_t served = run_lane(s, l, quantum);
         left -= served ? served : 1;
-        TAILQ_REMOVE(&s->busy, t, busy_link);
-        if (t->pass || t->pending_count) {
-            TAILQ_INSERT_TAIL(&s->busy, t, busy_link);
+        TAILQ_REMOVE(&s->busy, l, busy_link);
+        if (l->pass || l->pending_count) {
+            TAILQ_INSERT_TAIL(&s->busy, l, busy_link);
             continue;
         }
-        t->busy = false;
-        fanout_settle(s, t);
+        l->busy = false;
+        fanout_settle(s, l);
     }
     s->stats.slices++;
     return !TAILQ_EMPTY(&s->busy);
 }
 
-static void drop_pending(struct topic *t)
+void fanout_settle(struct shard *s, struct lane *l)
 {
-    for (uint32_t i = 0; i < t->pending_count; i++)
-        msg_unref(t->pending[t->pending_head + i].msg);
-    t->pending_count = 0;
-    rest_pending(t);
-}
-
-void fanout_settle(struct shard *s, struct topic *t)
-{
-    if (t->count)
+    struct topic *t = l->topic;
+    if (l->count == 0)
+        lane_drop_pending(l);
+    /* A busy lane may be in the middle of run_lane: it settles there. */
+    if (l->pace && l->count == 0 && !l->busy)
+        pace_free(l->pace);
+    if (!topic_is_quiet(t) || t->asking)
         return;
-    drop_pending(t);
-    /* A busy topic may be in the middle of run_topic: it settles there. */
-    if (t->busy || t->asking)
-        return;
-    home_leave(s, topic_name(t), t->hash, t->is_pattern);
+    home_leave(s, topic_name(t), t->hash);
     topic_free(&s->topics, t);
 }
 
@@ -339,6 +262,47 @@ static struct sub *find_asking(struct client *c, const struct ask *a)
     return sub;
 }
 
+/* The part of a snapshot that was not told in the answer: it follows as
+ * ordinary publications, chosen when they can be taken. */
+static void give_rest(struct client *c, struct sub *sub, const struct ask *a,
+                      uint32_t told)
+{
+    for (uint32_t i = told; i < a->snapshot_count && !c->closing; i++) {
+        struct msg *m = a->snapshot[i];
+        /* Older than anything the lane will send. */
+        struct lane_pub pub = {m, 0, 1, 0};
+        backlog_give(c, sub, &pub);
+    }
+}
+
+static void go_live(struct shard *s, struct client *c, struct sub *sub,
+                    struct ask *a)
+{
+    struct topic *t = sub->topic;
+    struct sub_answer answer = {
+        .snapshot = a->snapshot,
+        .count = a->snapshot_count,
+        .known = a->known,
+    };
+    uint32_t told = c->events->subscribed(c, sub, &answer);
+    /* The session may have thought better of it meanwhile. */
+    if (find_asking(c, a) != sub)
+        return;
+    sub->since = s->delivered;
+    lane_add(pace_lane(s, t, sub->policy, sub->grant), sub, s->delivered);
+    hub_note_throttled(sub);
+    give_rest(c, sub, a, told);
+}
+
+static void refuse(struct client *c, struct sub *sub, const struct ask *a)
+{
+    struct sub_answer answer = {.error = a->error};
+    c->events->subscribed(c, sub, &answer);
+    sub = find_asking(c, a);
+    if (sub)
+        hub_unsubscribe(c, sub);
+}
+
 void fanout_answer(struct shard *s, struct ask *a)
 {
     struct topic *t = topic_find(&s->topics, str_n(a->channel, a->len), a->hash,
@@ -346,20 +310,13 @@ void fanout_answer(struct shard *s, struct ask *a)
     CHECK(t && t->asking);
     struct client *c = client_find(s, a->client);
     struct sub *sub = c ? find_asking(c, a) : NULL;
-    if (sub && a->error == 0) {
-        c->events->subscribed(c, sub, 0);
-        /* The session may have thought better of it meanwhile. */
-        if (find_asking(c, a) == sub)
-            topic_add(t, sub, s->delivered);
-    } else if (sub) {
-        c->events->subscribed(c, sub, a->error);
-        sub = find_asking(c, a);
-        if (sub)
-            hub_unsubscribe(c, sub);
-    }
+    if (sub && a->error == 0)
+        go_live(s, c, sub, a);
+    else if (sub)
+        refuse(c, sub, a);
     /* Only now: the callback may have closed the client, and the topic must
      * not go with it under us. */
     t->asking--;
-    fanout_settle(s, t);
-    free(a);
+    fanout_settle(s, &t->plain);
+    home_free_ask(a);
 }

@@ -10,7 +10,7 @@
  *         a pass runs form the next batch, so a busy channel batches itself.
  * Thread: the shard's. Bounds: pending is bounded by the msg budget; a batch
  *         by FANOUT_BATCH_MAX and FANOUT_BATCH_BYTES; a slice by hub_options.
- * Uses:   hub/topic, hub/client, hub/codec. */
+ * Uses:   hub/topic, hub/pass, hub/pace, hub/backlog, hub/client. */
 #ifndef WEIR_HUB_FANOUT_H
 #define WEIR_HUB_FANOUT_H
 
@@ -27,7 +27,15 @@ bool fanout_run(struct shard *s);
 
 /* The home shard's answer to a subscription. Takes the ask. */
 void fanout_answer(struct shard *s, struct ask *a);
-/* Let a topic go when nothing holds it: tells the home shard. */
-void fanout_settle(struct shard *s, struct topic *t);
+/* The lane has something pending. */
+void fanout_busy(struct shard *s, struct lane *l);
+/* Let a lane go, and its topic, when nothing holds them: tells the home
+ * shard. */
+void fanout_settle(struct shard *s, struct lane *l);
+/* The client's subscription that brings it a publication; NULL: none. */
+struct sub *fanout_designated(const struct client *c, const struct msg *m);
+/* Is it this topic's subscription that brings the client a publication? */
+bool fanout_is_designated(const struct client *c, const struct topic *t,
+                          const struct msg *m);
 
 #endif

@@ -3,14 +3,12 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "hub/pass.h"
 
 struct frame *frame_new(struct str bytes)
 {
     struct frame *f = mem_alloc(sizeof(*f) + bytes.n);
-    f->refs = 1;
-    f->len = (uint32_t)bytes.n;
-    f->publications = 0;
-    f->born_ns = 0;
+    *f = (struct frame){.refs = 1, .len = (uint32_t)bytes.n};
     if (bytes.n)
         memcpy(f->bytes, bytes.p, bytes.n);
     return f;
@@ -18,6 +16,9 @@ struct frame *frame_new(struct str bytes)
 
 void frame_unref(struct frame *f)
 {
-    if (--f->refs == 0)
-        free(f);
+    if (--f->refs)
+        return;
+    if (f->pass)
+        pass_unref(f->pass);
+    free(f);
 }

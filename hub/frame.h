@@ -1,20 +1,29 @@
 /* frame.h — encoded bytes ready for the wire, shared inside one shard.
  * Why:    a batch of publications is encoded once per shard and encoding;
  *         a subscriber's backlog holds a pointer.
- * Owns:   its bytes. Thread: one shard (the count is a plain integer).
+ * Owns:   its bytes, and a reference to the pass it came from, if any.
+ * Thread: one shard (the count is a plain integer).
  * Bounds: the encoder's. Uses: base/. */
 #ifndef WEIR_HUB_FRAME_H
 #define WEIR_HUB_FRAME_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/str.h"
+
+struct pass;
+
+#define FRAME_WHOLE UINT32_MAX
 
 struct frame {
     uint32_t refs;
     uint32_t len;
     uint32_t publications; /* how many it carries; 0 for replies and pings */
+    uint32_t index;        /* in the pass; FRAME_WHOLE: all of it */
     uint64_t born_ns;      /* of the oldest publication in it; 0 without */
+    struct pass *pass;     /* shared: of a throttled lane, else NULL */
+    bool urgent;           /* nothing may overtake it */
     char bytes[];
 };
 

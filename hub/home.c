@@ -20,14 +20,46 @@ struct home_channel {
     uint32_t acks_missing; /* pattern: shards that have not confirmed */
     bool fed;              /* the bus brings the channel (true in-process) */
     bool is_pattern;
+    struct shard *home;      /* borrowed */
+    struct wheel_timer idle; /* runs while only last values want the feed */
     uint16_t len;
     char name[];
 };
 
-void home_init(struct home *h)
+static void ref_value(void *value)
+{
+    msg_ref(value);
+}
+
+static void unref_value(void *value)
+{
+    msg_unref(value);
+}
+
+static size_t weigh_value(const void *value)
+{
+    return msg_size(value);
+}
+
+static void on_sweep(struct wheel_timer *t);
+
+static const struct last_ops last_ops = {ref_value, unref_value, weigh_value};
+
+void home_init(struct home *h, const struct hub *hub)
 {
     h->channels = NULL;
     trie_init(&h->patterns);
+    h->sweep.fire = on_sweep;
+    last_init(&h->last, hub->options.last_max_bytes / hub->count,
+              hub->options.max_items, &last_ops);
+}
+
+void home_free_ask(struct ask *a)
+{
+    for (uint32_t i = 0; i < a->snapshot_count; i++)
+        msg_unref(a->snapshot[i]);
+    free(a->snapshot);
+    free(a);
 }
 
 static void free_value(void *arg, void *value)
@@ -45,12 +77,21 @@ void home_fini(struct home *h)
         while (!STAILQ_EMPTY(&e->asks)) {
             struct ask *a = STAILQ_FIRST(&e->asks);
             STAILQ_REMOVE_HEAD(&e->asks, waiting);
-            free(a);
+            home_free_ask(a);
         }
+        wheel_stop(&e->home->wheel, &e->idle);
         free(e);
     }
     trie_each(&h->patterns, free_value, NULL);
     trie_fini(&h->patterns);
+    last_fini(&h->last);
+    buf_free(&h->merge);
+}
+
+void home_check(const struct home *h)
+{
+    trie_check(&h->patterns);
+    last_check(&h->last);
 }
 
 struct shard *home_of(struct hub *hub, uint32_t channel_hash)
@@ -106,8 +147,44 @@ struct pattern_letter {
     char name[];
 };
 
-static void note_pattern(struct home *h, const struct pattern_letter *l)
+static void add_shards(void *arg, void *value)
 {
+    const struct pattern_interest *p = value;
+    *(uint64_t *)arg |= p->shards;
+}
+
+/* Does the bus bring all of this channel here? */
+static bool is_fed(struct shard *home, struct str channel, uint32_t hash)
+{
+    uint64_t shards = 0;
+    if (!home->hub->broker.ops || find(home, channel, hash))
+        return true;
+    if (home->home.patterns.pattern_count)
+        trie_match(&home->home.patterns, channel, add_shards, &shards);
+    return shards != 0;
+}
+
+/* Over a bus the pattern's feed may have been all that kept last values
+ * complete: without an entry of its own a channel loses them. A walk for many
+ * patterns; a publication that comes before it finds out by itself (keep). */
+#define SWEEP_MS 1000
+
+static bool is_orphan(void *arg, struct str channel, uint32_t hash)
+{
+    struct shard *s = arg;
+    return !is_fed(s, channel, hash);
+}
+
+static void on_sweep(struct wheel_timer *t)
+{
+    struct home *h = container_of(t, struct home, sweep);
+    struct shard *s = container_of(h, struct shard, home);
+    last_drop_if(&h->last, is_orphan, s);
+}
+
+static void note_pattern(struct shard *s, const struct pattern_letter *l)
+{
+    struct home *h = &s->home;
     struct str name = str_n(l->name, l->len);
     struct pattern_interest *p = trie_find(&h->patterns, name);
     if (!p) {
@@ -118,8 +195,11 @@ static void note_pattern(struct home *h, const struct pattern_letter *l)
         trie_insert(&h->patterns, name, p);
     }
     p->shards = l->add ? p->shards | l->bit : p->shards & ~l->bit;
-    if (p->shards == 0)
-        free(trie_remove(&h->patterns, name));
+    if (p->shards)
+        return;
+    free(trie_remove(&h->patterns, name));
+    if (s->hub->broker.ops && !h->sweep.deadline_ms)
+        wheel_start(&s->wheel, &h->sweep, shard_now_ms(s) + SWEEP_MS);
 }
 
 static void on_pattern_ack(void *reader, struct letter *self)
@@ -138,7 +218,7 @@ static void on_pattern(void *reader, struct letter *self)
     struct shard *s = reader;
     struct pattern_letter *l =
         container_of(self, struct pattern_letter, letter);
-    note_pattern(&s->home, l);
+    note_pattern(s, l);
     if (!l->home) {
         free(l);
         return;
@@ -194,15 +274,39 @@ static void acquire_feed(struct shard *home, struct home_channel *e)
     b->ops->acquire(b->self, op);
 }
 
+static void let_go(struct home_channel *e)
+{
+    struct shard *home = e->home;
+    const struct broker *b = &home->hub->broker;
+    struct str name = str_n(e->name, e->len);
+    CHECK(STAILQ_EMPTY(&e->asks) && e->shards == 0);
+    wheel_stop(&home->wheel, &e->idle);
+    if (b->ops) {
+        last_drop(&home->home.last, name, msg_channel_hash(name));
+        b->ops->release(b->self, name, e->is_pattern);
+    }
+    HASH_DEL(home->home.channels, e);
+    free(e);
+}
+
+static void on_idle(struct wheel_timer *t)
+{
+    let_go(container_of(t, struct home_channel, idle));
+}
+
 static struct home_channel *get(struct shard *home, const struct ask *a)
 {
     struct home_channel *e = find(home, str_n(a->channel, a->len), a->hash);
-    if (e)
+    if (e) {
+        wheel_stop(&home->wheel, &e->idle);
         return e;
+    }
     e = mem_zalloc(sizeof(*e) + a->len);
     memcpy(e->name, a->channel, a->len);
     e->len = a->len;
     e->is_pattern = a->is_pattern;
+    e->home = home;
+    e->idle.fire = on_idle;
     STAILQ_INIT(&e->asks);
     HASH_ADD_KEYPTR_BYHASHVALUE(hh, home->home.channels, e->name, e->len,
                                 a->hash, e);
@@ -239,8 +343,30 @@ static void on_answer(void *reader, struct letter *self)
     fanout_answer(reader, container_of(self, struct ask, letter));
 }
 
+static void add_value(void *arg, void *value)
+{
+    struct ask *a = arg;
+    uint32_t n = a->snapshot_count;
+    if (n == 0 || (n >= 16 && (n & (n - 1)) == 0))
+        a->snapshot =
+            mem_realloc(a->snapshot, (n ? n * 2 : 16) * sizeof(*a->snapshot));
+    a->snapshot[a->snapshot_count++] = msg_ref(value);
+}
+
+static void add_snapshot(struct shard *home, struct ask *a)
+{
+    struct last *last = &home->home.last;
+    struct str name = str_n(a->channel, a->len);
+    uint32_t recent = a->policy->snapshot > 1 ? a->policy->snapshot : 0;
+    if (a->policy->snapshot == 0 || a->is_pattern)
+        return;
+    a->known = !home->hub->broker.ops || last_knows(last, name, a->hash);
+    last_each(last, name, a->hash, recent, add_value, a);
+}
+
 static void send_answer(struct shard *home, struct ask *a)
 {
+    add_snapshot(home, a);
     a->letter.run = on_answer;
     shard_send(home, a->from, &a->letter);
 }
@@ -256,6 +382,7 @@ struct leave_letter {
 static void on_leave(void *reader, struct letter *self)
 {
     struct shard *home = reader;
+    struct hub *hub = home->hub;
     struct leave_letter *l = container_of(self, struct leave_letter, letter);
     struct str name = str_n(l->name, l->len);
     struct home_channel *e = find(home, name, l->hash);
@@ -263,21 +390,18 @@ static void on_leave(void *reader, struct letter *self)
     e->shards &= ~bit(l->from);
     if (e->is_pattern)
         tell_pattern(home, e, bit(l->from), false);
-    if (e->shards == 0) {
-        const struct broker *b = &home->hub->broker;
-        CHECK(STAILQ_EMPTY(&e->asks));
-        if (b->ops)
-            b->ops->release(b->self, name, e->is_pattern);
-        HASH_DEL(home->home.channels, e);
-        free(e);
-    }
+    /* The feed goes on for as long as its last values may be asked for. */
+    bool kept = hub->broker.ops && last_knows(&home->home.last, name, l->hash);
+    if (e->shards == 0 && kept)
+        wheel_start(&home->wheel, &e->idle,
+                    shard_now_ms(home) + hub->options.idle_ttl_ms);
+    else if (e->shards == 0)
+        let_go(e);
     free(l);
 }
 
-void home_leave(struct shard *from, struct str channel, uint32_t hash,
-                bool is_pattern)
+void home_leave(struct shard *from, struct str channel, uint32_t hash)
 {
-    (void)is_pattern;
     struct leave_letter *l = mem_alloc(sizeof(*l) + channel.n);
     l->letter.run = on_leave;
     l->from = from;
@@ -309,12 +433,6 @@ static void on_deliver(void *reader, struct letter *self)
     free(l);
 }
 
-static void add_shards(void *arg, void *value)
-{
-    const struct pattern_interest *p = value;
-    *(uint64_t *)arg |= p->shards;
-}
-
 static uint64_t interested(const struct shard *home, const struct msg *m)
 {
     const struct home_channel *e =
@@ -325,9 +443,71 @@ static uint64_t interested(const struct shard *home, const struct msg *m)
     return shards;
 }
 
+/* The item's state with this patch, as a publication in the patch's place.
+ * NULL, and the patch is lost, when that would be too big. Takes `m`. */
+static struct msg *merge(struct shard *home, struct msg *m)
+{
+    struct hub *hub = home->hub;
+    struct buf *text = &home->home.merge;
+    const struct msg *state =
+        last_get(&home->home.last, msg_channel(m), m->channel_hash, m->item);
+    struct msg *merged = NULL;
+    buf_clear(text);
+    if (hub->options.codec->merge(text, state ? msg_data(state) : STR_LIT(""),
+                                  msg_data(m),
+                                  hub->options.state_max_bytes) == 0) {
+        struct msg_parts parts = {
+            .channel = msg_channel(m),
+            .data = buf_view(text),
+            .tags = msg_tags(m),
+            .info = msg_info(m),
+            .item = m->item,
+            .policy = m->policy,
+            .is_json = true,
+            .urgent = m->urgent,
+            .keyless = m->keyless,
+            .born_ns = m->born_ns,
+        };
+        merged = msg_new(&hub->held, &parts);
+    } else {
+        home->stats.drop_state++;
+    }
+    msg_unref(m);
+    return merged;
+}
+
+/* What the channel remembers of a publication. Takes it, and gives what is
+ * to be delivered: NULL for nothing. */
+static struct msg *keep(struct shard *home, struct msg *m)
+{
+    const struct throttle_policy *p = m->policy;
+    struct last *last = &home->home.last;
+    home->stats.throttle_keyless += m->keyless;
+    if ((p->mode != THROTTLE_MERGE && p->snapshot == 0) || !m->is_json)
+        return m;
+    if (!is_fed(home, msg_channel(m), m->channel_hash)) {
+        last_drop(last, msg_channel(m), m->channel_hash);
+        return m;
+    }
+    if (p->mode == THROTTLE_MERGE)
+        m = merge(home, m);
+    if (!m)
+        return NULL;
+    uint64_t before = last->evicted;
+    msg_hold(m, &home->hub->held);
+    last_put(last, msg_channel(m), m->channel_hash, m->item, m,
+             p->mode == THROTTLE_MERGE || p->snapshot == 1,
+             p->snapshot > 1 ? p->snapshot : 0);
+    home->stats.throttle_evicted += last->evicted - before;
+    return m;
+}
+
 void home_publish(struct shard *home, struct msg *m)
 {
     struct hub *hub = home->hub;
+    m = keep(home, m);
+    if (!m)
+        return;
     if (hub->count == 1) {
         fanout_deliver(home, m);
         msg_unref(m);

@@ -3,7 +3,9 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "hub/backlog.h"
 #include "hub/fanout.h"
+#include "hub/pace.h"
 
 void hub_init(struct hub *hub, const struct hub_options *options,
               void (*wake)(void *), void *const *args)
@@ -11,6 +13,7 @@ void hub_init(struct hub *hub, const struct hub_options *options,
     CHECK(options->shards >= 1 && options->shards <= HOME_MAX_SHARDS);
     *hub = (struct hub){.options = *options, .count = options->shards};
     hub->budget.max_bytes = options->inflight_bytes;
+    hub->held.max_bytes = INT64_MAX;
     for (unsigned i = 0; i < hub->count; i++)
         hub->shards[i] = shard_new(hub, i, wake, args[i]);
 }
@@ -52,6 +55,7 @@ static struct ask *make_ask(const struct client *c, const struct sub *s)
     a->sub_gen = s->gen;
     a->hash = t->hash;
     a->is_pattern = t->is_pattern;
+    a->policy = s->policy;
     a->len = t->len;
     memcpy(a->channel, t->name, t->len);
     return a;
@@ -72,6 +76,9 @@ int hub_subscribe(struct client *c, struct str channel,
     sub->gen = ++s->next_sub_gen;
     sub->request_id = o->request_id;
     sub->server_side = o->server_side;
+    sub->policy = o->policy ? o->policy : &throttle_plain;
+    sub->grant = o->grant;
+    sub->tell = o->tell;
     sub->state = SUB_ASKING;
     TAILQ_INSERT_TAIL(&c->subs, sub, link);
     c->sub_count++;
@@ -85,13 +92,45 @@ void hub_unsubscribe(struct client *c, struct sub *sub)
 {
     struct shard *s = c->shard;
     struct topic *t = sub->topic;
+    struct lane *l = sub->state == SUB_LIVE ? sub->lane : &t->plain;
+    struct backlog_rest *rest = backlog_leave(c, sub);
     TAILQ_REMOVE(&c->subs, sub, link);
     c->sub_count--;
     s->sub_count--;
     if (sub->state == SUB_LIVE)
-        topic_remove(t, sub);
+        lane_remove(l, sub);
     free(sub);
-    fanout_settle(s, t);
+    backlog_give_rest(c, rest);
+    fanout_settle(s, l);
+}
+
+void hub_note_throttled(struct sub *sub)
+{
+    struct client *c = sub->client;
+    if (!sub->lane->pace || c->throttled)
+        return;
+    c->throttled = true;
+    if (c->transport->keep_late)
+        c->transport->keep_late(c);
+}
+
+void hub_retune(struct client *c, struct sub *sub, struct throttle_grant grant)
+{
+    struct shard *s = c->shard;
+    if (sub->state == SUB_LIVE && !backlog_flush_urgent(c, sub))
+        return;
+    sub->grant = grant;
+    if (sub->state != SUB_LIVE)
+        return;
+    struct lane *from = sub->lane;
+    struct lane *to = pace_lane(s, sub->topic, sub->policy, grant);
+    if (to == from)
+        return;
+    backlog_move_sub(c, sub, to);
+    /* What it got may have ended the client, and with it the new lane. */
+    if (!c->closing && !c->closed)
+        hub_note_throttled(sub);
+    fanout_settle(s, from);
 }
 
 struct survey_run {

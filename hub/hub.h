@@ -16,12 +16,18 @@ struct hub_options {
     uint32_t slice;            /* subscribers served in one go */
     uint32_t queue_max_bytes;  /* of one client */
     uint32_t channel_limit;    /* subscriptions of one client */
+    uint32_t max_items;        /* of a channel, to conflate and to keep */
+    size_t last_max_bytes;     /* last values of the node */
+    size_t state_max_bytes;    /* of one item patches are merged into */
+    uint64_t idle_ttl_ms;      /* last values over a bus: after the last sub */
     const struct codec *codec; /* borrowed: constant */
 };
 
 struct hub {
     struct hub_options options;
-    struct msg_budget budget;
+    struct msg_budget budget; /* publications in flight */
+    struct msg_budget held;   /* values kept: last ones, and what waits for
+                               * slow clients and ticks; a sum, no bound */
     struct broker broker;
     unsigned count;
     struct shard *shards[HOME_MAX_SHARDS]; /* owned */
@@ -43,11 +49,21 @@ struct subscribe_options {
     bool is_pattern;
     bool server_side;
     uint32_t request_id;
+    const struct throttle_policy *policy; /* borrowed; NULL: plain */
+    struct throttle_grant grant;
+    bool tell; /* the session's: the client is told what it was granted */
 };
 int hub_subscribe(struct client *c, struct str channel,
                   const struct subscribe_options *o) MUST_USE;
 /* Remove a subscription, answered or not. */
 void hub_unsubscribe(struct client *c, struct sub *s);
+
+/* Another grant for a subscription, answered or not. What it was still to get
+ * it gets first. */
+void hub_retune(struct client *c, struct sub *s, struct throttle_grant grant);
+/* A subscription went live in its lane: if that is a throttled one, the
+ * client's socket must know. */
+void hub_note_throttled(struct sub *s);
 
 /* Ask every shard something and come back with all answers. `visit` runs on
  * each shard's thread and returns a part (may be NULL); `done` runs on

@@ -10,6 +10,14 @@ uint32_t msg_channel_hash(struct str channel)
     return (uint32_t)hash_bytes(channel.p, channel.n);
 }
 
+uint64_t msg_item_hash(struct str channel, struct str key)
+{
+    uint64_t parts[2] = {hash_bytes(channel.p, channel.n),
+                         key.n ? hash_bytes(key.p, key.n) : 0};
+    uint64_t hash = hash_bytes(parts, sizeof(parts));
+    return hash ? hash : 1;
+}
+
 size_t msg_size(const struct msg *m)
 {
     return sizeof(*m) + m->channel_len + m->data_len + m->tags_len +
@@ -45,12 +53,17 @@ struct msg *msg_new(struct msg_budget *b, const struct msg_parts *parts)
     atomic_init(&m->refs, 1);
     m->channel_hash = msg_channel_hash(parts->channel);
     m->born_ns = parts->born_ns;
-    m->budget = b;
+    m->item =
+        parts->item ? parts->item : msg_item_hash(parts->channel, STR_LIT(""));
+    m->policy = parts->policy ? parts->policy : &throttle_plain;
+    atomic_init(&m->budget, b);
     m->channel_len = (uint32_t)parts->channel.n;
     m->data_len = (uint32_t)parts->data.n;
     m->tags_len = (uint32_t)parts->tags.n;
     m->info_len = (uint32_t)parts->info.n;
     m->is_json = parts->is_json;
+    m->urgent = parts->urgent;
+    m->keyless = parts->keyless;
     char *to = append(m->bytes, parts->channel);
     to = append(to, parts->data);
     to = append(to, parts->tags);
@@ -64,7 +77,24 @@ void msg_unref(struct msg *m)
      * done before it frees; pairs with the other decrements. */
     if (atomic_fetch_sub_explicit(&m->refs, 1, memory_order_acq_rel) != 1)
         return;
-    atomic_fetch_sub_explicit(&m->budget->used_bytes, (int64_t)msg_size(m),
+    struct msg_budget *b =
+        atomic_load_explicit(&m->budget, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&b->used_bytes, (int64_t)msg_size(m),
                               memory_order_relaxed);
     free(m);
+}
+
+void msg_hold(struct msg *m, struct msg_budget *to)
+{
+    int64_t n = (int64_t)msg_size(m);
+    /* Relaxed: two sums; the pointer is read again only by the last holder,
+     * after its acquiring decrement. */
+    if (atomic_load_explicit(&m->budget, memory_order_relaxed) == to)
+        return;
+    struct msg_budget *from =
+        atomic_exchange_explicit(&m->budget, to, memory_order_relaxed);
+    if (from == to)
+        return;
+    atomic_fetch_add_explicit(&to->used_bytes, n, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&from->used_bytes, n, memory_order_relaxed);
 }

@@ -8,7 +8,7 @@
  * Thread: written by the thread that makes it, read-only afterwards; the
  *         count is atomic. Bounds: the node's msg_budget, checked on entry,
  *         so that no mailbox behind the entry needs a bound of its own.
- * Uses:   base/. */
+ * Uses:   base/, throttle/policy. */
 #ifndef WEIR_HUB_MSG_H
 #define WEIR_HUB_MSG_H
 
@@ -18,6 +18,7 @@
 
 #include "base/err.h"
 #include "base/str.h"
+#include "throttle/policy.h"
 
 /* Bytes of publications admitted and not yet handed to every subscriber. */
 struct msg_budget {
@@ -29,13 +30,18 @@ struct msg_budget {
 struct msg {
     _Atomic uint32_t refs;
     uint32_t channel_hash;
-    uint64_t born_ns;          /* clock_now_ns when it entered this node */
-    struct msg_budget *budget; /* borrowed: outlives every msg */
+    uint64_t born_ns; /* clock_now_ns when it entered this node */
+    uint64_t item;    /* what it is the newest value of: msg_item_hash */
+    const struct throttle_policy *policy; /* borrowed: the namespace's */
+    _Atomic(struct msg_budget *) budget;  /* borrowed: outlives every msg */
     uint32_t channel_len;
     uint32_t data_len;
     uint32_t tags_len;
     uint32_t info_len;
     bool is_json; /* data is one valid JSON value without raw newlines */
+    bool urgent;  /* never conflated; flushes its order group first */
+    bool keyless; /* the namespace's key found nothing: the channel is the
+                   * item */
     char bytes[];
 };
 
@@ -46,7 +52,11 @@ struct msg_parts {
     struct str data;
     struct str tags;
     struct str info;
+    uint64_t item;                        /* msg_item_hash; 0: the channel's */
+    const struct throttle_policy *policy; /* NULL: plain */
     bool is_json;
+    bool urgent;
+    bool keyless;
     uint64_t born_ns;
 };
 
@@ -55,6 +65,10 @@ struct msg_parts {
 struct msg *msg_new(struct msg_budget *b, const struct msg_parts *parts)
     MUST_USE;
 void msg_unref(struct msg *m);
+/* Somebody keeps it beyond its way through the node: it counts in `to` from
+ * now on, not in what is in flight. Any thread that has a reference; all to
+ * the same budget. */
+void msg_hold(struct msg *m, struct msg_budget *to);
 
 static inline struct msg *msg_ref(struct msg *m)
 {
@@ -89,5 +103,9 @@ size_t msg_size(const struct msg *m);
 
 /* The hash that names a channel's home shard and its place in every index. */
 uint32_t msg_channel_hash(struct str channel);
+/* Names an item of a channel on this node: the seeded hash of both, never 0.
+ * `key` is what the namespace's pointer found, as JSON text; empty: the
+ * channel itself. 64 bits nobody can steer: taken as the identity. */
+uint64_t msg_item_hash(struct str channel, struct str key);
 
 #endif

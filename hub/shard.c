@@ -4,8 +4,12 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "hub/backlog.h"
 #include "hub/fanout.h"
 #include "hub/hub.h"
+
+/* 60/s is a tick in 17 ms. */
+#define CLASS_TICK_MS 2
 
 struct shard *shard_new(struct hub *hub, unsigned index, void (*wake)(void *),
                         void *arg)
@@ -17,9 +21,10 @@ struct shard *shard_new(struct hub *hub, unsigned index, void (*wake)(void *),
     s->now_ns = clock_now_ns();
     s->slot_free = UINT32_MAX;
     mailbox_init(&s->mailbox, wake, arg);
-    wheel_init(&s->wheel, shard_now_ms(s));
+    wheel_init(&s->wheel, WHEEL_TICK_MS, shard_now_ms(s));
+    wheel_init(&s->ticks, CLASS_TICK_MS, shard_now_ms(s));
     topic_index_init(&s->topics);
-    home_init(&s->home);
+    home_init(&s->home, hub);
     rand_bytes(&seed, sizeof(seed));
     rand_init(&s->rand, seed);
     TAILQ_INIT(&s->busy);
@@ -42,14 +47,14 @@ static bool drain_mailbox(struct shard *s)
     return any;
 }
 
+/* Who is dirty again has its turn after the lanes had theirs. */
 static void flush_dirty(struct shard *s)
 {
     struct client *c;
-    unsigned n = 0;
-    while ((c = TAILQ_FIRST(&s->dirty))) {
-        TAILQ_REMOVE(&s->dirty, c, dirty_link);
-        c->dirty = false;
-        if ((n++ & 31) == 0)
+    uint32_t count = s->dirty_count;
+    for (uint32_t n = 0; n < count && (c = TAILQ_FIRST(&s->dirty)); n++) {
+        client_unmark_dirty(c);
+        if ((n & 31) == 0)
             s->now_ns = clock_now_ns();
         client_flush(c);
     }
@@ -84,10 +89,13 @@ int64_t shard_turn(struct shard *s)
     shard_busy(s);
     drain_mailbox(s);
     wheel_run(&s->wheel, shard_now_ms(s));
+    wheel_run(&s->ticks, shard_now_ms(s));
     if (!TAILQ_EMPTY(&s->busy))
         fanout_run(s);
     flush_dirty(s);
     forget_gathered(s);
+    if (s->waiting == 0)
+        pass_cache_clear(&s->cache);
     bury_all(s);
     s->now_ns = clock_now_ns();
     hist_add(&s->stats.turn, s->now_ns - s->busy_since_ns);
@@ -101,7 +109,9 @@ int64_t shard_sleep_ms(const struct shard *s)
     if (!TAILQ_EMPTY(&s->busy) || !TAILQ_EMPTY(&s->dirty) ||
         !SLIST_EMPTY(&s->graves))
         return 0;
-    return wheel_next_ms(&s->wheel, shard_now_ms(s));
+    int64_t timeout = wheel_next_ms(&s->wheel, shard_now_ms(s));
+    int64_t tick = wheel_next_ms(&s->ticks, shard_now_ms(s));
+    return tick < 0 || (timeout >= 0 && timeout < tick) ? timeout : tick;
 }
 
 bool shard_drain(struct shard *s)
@@ -109,8 +119,11 @@ bool shard_drain(struct shard *s)
     bool any = drain_mailbox(s);
     while (fanout_run(s))
         ;
-    flush_dirty(s);
+    while (!TAILQ_EMPTY(&s->dirty))
+        flush_dirty(s);
     forget_gathered(s);
+    if (s->waiting == 0)
+        pass_cache_clear(&s->cache);
     bury_all(s);
     return any;
 }
@@ -119,8 +132,10 @@ void shard_free(struct shard *s)
 {
     CHECK(s->client_count == 0);
     topic_index_fini(&s->topics);
+    wheel_stop(&s->wheel, &s->home.sweep);
     home_fini(&s->home);
     mailbox_fini(&s->mailbox);
+    pass_cache_clear(&s->cache);
     buf_free(&s->encode);
     buf_free(&s->gather);
     free(s->slots);
@@ -170,16 +185,20 @@ void shard_check(const struct shard *s)
 {
     size_t subs = 0;
     size_t bytes = 0;
+    size_t waiting = 0;
     uint32_t clients = 0;
     for (uint32_t i = 0; i < s->slot_count; i++) {
         if (!s->slots[i].client)
             continue;
         clients++;
         check_client(s, s->slots[i].client, &subs, &bytes);
+        waiting += backlog_count(s->slots[i].client);
     }
     CHECK(clients == s->client_count && subs == s->sub_count);
-    CHECK(bytes == s->queued_bytes);
+    CHECK(bytes == s->queued_bytes && waiting == s->waiting);
     topic_index_check(&s->topics);
     trie_check(&s->home.patterns);
     wheel_check(&s->wheel);
+    wheel_check(&s->ticks);
+    home_check(&s->home);
 }

@@ -17,6 +17,7 @@
 #include "base/wheel.h"
 #include "hub/client.h"
 #include "hub/home.h"
+#include "hub/pass.h"
 #include "hub/stats.h"
 #include "hub/topic.h"
 
@@ -43,6 +44,7 @@ struct shard {
     void *loop; /* borrowed: the gateway's event loop around this shard */
     struct mailbox mailbox;
     struct wheel wheel;
+    struct wheel ticks; /* of rate classes: finer */
     struct topic_index topics;
     struct home home; /* channels whose home shard this is */
     struct rand rand;
@@ -59,16 +61,21 @@ struct shard {
     uint64_t queued_bytes; /* of all clients */
     struct user *users;    /* hash by name */
     uint32_t next_sub_gen;
+    uint64_t next_pace_id;
+    uint64_t waiting; /* items and publications in clients' backlogs */
 
     uint64_t delivered;         /* numbers the publications that came here */
-    TAILQ_HEAD(, topic) busy;   /* topics with publications to fan out */
+    TAILQ_HEAD(, lane) busy;    /* lanes with publications to fan out */
     TAILQ_HEAD(, client) dirty; /* clients with frames to write */
+    uint32_t dirty_count;
     SLIST_HEAD(, grave) graves;
 
     struct buf encode;          /* owned: scratch of the encoder */
     struct buf gather;          /* owned: scratch of the flush */
     struct frame *gathered[64]; /* shared: what scratch `gather` holds */
     uint32_t gathered_count;
+
+    struct pass_cache cache; /* of values for slow clients */
 
     struct stats stats;
 };

@@ -1,13 +1,14 @@
 /* stats.h — the counters of one shard, declared once.
  * Why:    the shard counts with plain integers; the scraper asks every shard
  *         by letter, gets a copy and sums. Names are API (docs/operations.md).
- * Thread: the shard's; copies travel. Uses: base/hist. */
+ * Thread: the shard's; copies travel. Uses: base/hist, throttle/policy. */
 #ifndef WEIR_HUB_STATS_H
 #define WEIR_HUB_STATS_H
 
 #include <stdint.h>
 
 #include "base/hist.h"
+#include "throttle/policy.h"
 
 /* X(field, metric, labels, help): a monotonic counter each. Rows of one
  * metric stand together. */
@@ -45,6 +46,17 @@
       "Publications not delivered, by reason")                                 \
     X(drop_gone, "weir_drops_total", "reason=\"client_gone\"", "")             \
     X(drop_not_json, "weir_drops_total", "reason=\"not_json\"", "")            \
+    X(drop_state, "weir_drops_total", "reason=\"state_too_big\"", "")          \
+    X(throttle_keyless, "weir_throttle_keyless_total", "",                     \
+      "Publications without the key of their namespace")                       \
+    X(throttle_evicted, "weir_throttle_items_evicted_total", "",               \
+      "Items given up for a bound")                                            \
+    X(throttle_untracked, "weir_throttle_untracked_total", "",                 \
+      "Publications sent at once: too many items of one rate class")           \
+    X(rate_granted, "weir_throttle_rate_changes_total", "result=\"granted\"",  \
+      "Rates changed by clients while subscribed")                             \
+    X(rate_refused, "weir_throttle_rate_changes_total", "result=\"refused\"",  \
+      "")                                                                      \
     X(slices, "weir_fanout_slices_total", "",                                  \
       "Slices in which publications went out")                                 \
     X(letters, "weir_letters_total", "", "Letters taken from the mailbox")
@@ -81,7 +93,13 @@ struct stats {
 #define FIELD(reason, code) uint64_t close_##reason;
     STATS_CLOSES(FIELD)
 #undef FIELD
-    struct hist turn;    /* working time of a turn */
+    /* By enum throttle_mode; of throttled lanes. */
+    uint64_t throttle_publications[THROTTLE_MODES];
+    uint64_t throttle_delivered[THROTTLE_MODES];
+    uint64_t throttle_conflated[THROTTLE_MODES];
+    uint64_t throttle_dropped[THROTTLE_MODES];
+    struct hist staleness[THROTTLE_CLASSES]; /* age when it is sent, by rate */
+    struct hist turn;                        /* working time of a turn */
     struct hist latency; /* entry on this node to the socket, per write */
 };
 

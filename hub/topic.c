@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "hub/pace.h"
 
 void topic_index_init(struct topic_index *ix)
 {
@@ -37,10 +38,8 @@ struct topic *topic_get(struct topic_index *ix, struct str name, uint32_t hash,
     t->len = (uint16_t)name.n;
     t->hash = hash;
     t->is_pattern = is_pattern;
-    t->slots = &t->one_slot;
-    t->cap = 1;
-    t->pending = &t->one_pending;
-    t->pending_cap = 1;
+    lane_init(&t->plain, t, NULL);
+    SLIST_INIT(&t->paces);
     if (is_pattern)
         trie_insert(&ix->patterns, name, t);
     else
@@ -48,67 +47,30 @@ struct topic *topic_get(struct topic_index *ix, struct str name, uint32_t hash,
     return t;
 }
 
+uint32_t topic_subscribers(const struct topic *t)
+{
+    const struct pace *p;
+    uint32_t n = t->plain.count;
+    SLIST_FOREACH(p, &t->paces, link) {
+        n += p->lane.count;
+    }
+    return n;
+}
+
+bool topic_is_quiet(const struct topic *t)
+{
+    return t->plain.count == 0 && !t->plain.busy && SLIST_EMPTY(&t->paces);
+}
+
 void topic_free(struct topic_index *ix, struct topic *t)
 {
-    CHECK(t->count == 0 && t->asking == 0 && t->pending_count == 0 && !t->pass);
-    CHECK(!t->busy);
+    CHECK(topic_is_quiet(t) && t->asking == 0);
     if (t->is_pattern)
         trie_remove(&ix->patterns, topic_name(t));
     else
         HASH_DEL(ix->exact, t);
-    if (t->slots != &t->one_slot)
-        free(t->slots);
-    if (t->pending != &t->one_pending)
-        free(t->pending);
+    lane_fini(&t->plain);
     free(t);
-}
-
-static void grow_slots(struct topic *t)
-{
-    bool is_first = t->slots == &t->one_slot;
-    t->cap *= 2;
-    t->slots =
-        mem_realloc(is_first ? NULL : t->slots, t->cap * sizeof(*t->slots));
-    if (is_first)
-        t->slots[0] = t->one_slot;
-}
-
-void topic_add(struct topic *t, struct sub *s, uint64_t from)
-{
-    if (t->count == t->cap)
-        grow_slots(t);
-    t->slots[t->count] = (struct topic_slot){s->client, s};
-    s->index = t->count++;
-    s->from = from;
-    s->state = SUB_LIVE;
-    t->joined = from;
-}
-
-static void move_slot(struct topic *t, uint32_t from, uint32_t to)
-{
-    if (from == to)
-        return;
-    t->slots[to] = t->slots[from];
-    t->slots[to].sub->index = to;
-}
-
-/* The hole moves right, past one border at a time, to the end. */
-void topic_remove(struct topic *t, struct sub *s)
-{
-    uint32_t hole = s->index;
-    if (hole < t->cursor) {
-        move_slot(t, --t->cursor, hole);
-        hole = t->cursor;
-    }
-    if (hole < t->limit) {
-        move_slot(t, --t->limit, hole);
-        hole = t->limit;
-    }
-    move_slot(t, --t->count, hole);
-    if (t->cap > 16 && t->count < t->cap / 4) {
-        t->cap /= 2;
-        t->slots = mem_realloc(t->slots, t->cap * sizeof(*t->slots));
-    }
 }
 
 /* Of a million buckets it is hardly ever in the cache: let it come while the
@@ -137,16 +99,17 @@ static void check_topic(void *arg, void *value)
 {
     (void)arg;
     const struct topic *t = value;
-    CHECK(t->cursor <= t->limit && t->limit <= t->count && t->count <= t->cap);
-    CHECK(t->pass || t->limit == 0);
-    CHECK(t->busy || (!t->pass && t->pending_count == 0));
-    CHECK(t->pending_head + t->pending_count <= t->pending_cap);
-    CHECK(t->count || t->asking || t->busy);
-    for (uint32_t i = 0; i < t->count; i++) {
-        const struct sub *s = t->slots[i].sub;
-        CHECK(s->index == i && s->topic == t && s->state == SUB_LIVE);
-        CHECK(t->slots[i].client == s->client && s->from <= t->joined);
+    const struct pace *p;
+    uint32_t paces = 0;
+    lane_check(&t->plain);
+    SLIST_FOREACH(p, &t->paces, link) {
+        lane_check(&p->lane);
+        conflate_check(&p->conflate);
+        CHECK(p->lane.count || p->lane.busy);
+        paces++;
     }
+    CHECK(paces == t->plain.paces);
+    CHECK(!topic_is_quiet(t) || t->asking);
 }
 
 void topic_index_check(const struct topic_index *ix)

@@ -1,16 +1,12 @@
 /* topic.h — one shard's subscribers, by exact channel and by pattern.
  *
- *     slots:  [ served | to serve | joined since ]
- *               0..cursor  ..limit    ..count       while a pass runs
- *
- * A publication is fanned out in slices (fanout.h); the three parts let
- * subscribers come and go between slices without missing anybody, serving
- * anybody twice or giving a newcomer what was published before it came.
+ *     topic -> its own lane: plain subscriptions
+ *           -> paces: a throttled lane for each granted mode and rate
  *
  * Why:    a publish finds its subscribers in O(tokens + matches).
- * Owns:   topics and their slot arrays. Borrows: subs and clients.
+ * Owns:   topics with their lanes. Borrows: subs and clients.
  * Thread: the shard's. Bounds: one slot per live subscription.
- * Uses:   base/, hub/trie, hub/msg, uthash. */
+ * Uses:   base/, hub/trie, hub/lane, uthash. */
 #ifndef WEIR_HUB_TOPIC_H
 #define WEIR_HUB_TOPIC_H
 
@@ -20,18 +16,12 @@
 
 #include "base/hash.h"
 #include "base/str.h"
-#include "hub/msg.h"
+#include "hub/lane.h"
 #include "hub/trie.h"
 
 struct client;
+struct late;
 struct topic;
-struct pass;
-
-/* A publication that waits for a pass, and the shard's number of it. */
-struct topic_pending {
-    struct msg *msg; /* shared */
-    uint64_t seq;
-};
 
 enum sub_state { SUB_ASKING, SUB_LIVE };
 
@@ -40,43 +30,29 @@ struct sub {
     TAILQ_ENTRY(sub) link; /* linked: client.subs, in order of subscribing */
     struct client *client; /* borrowed: outlives its subs */
     struct topic *topic;   /* borrowed: lives while it has subs or asks */
-    uint64_t from;         /* shard.delivered when it went live: later ones
-                            * are its own, earlier ones still pending are not */
-    uint32_t index;        /* of our slot, when live */
-    uint32_t gen;          /* tells a late answer from a newer attempt */
-    uint32_t request_id;   /* the session's: which command to answer */
-    uint8_t state;         /* enum sub_state */
+    struct lane *lane;     /* borrowed: of the topic; NULL until live */
+    const struct throttle_policy *policy; /* borrowed: the namespace's */
+    struct throttle_grant grant;
+    struct late *late;   /* owned by backlog.c; NULL: nothing waits */
+    uint64_t since;      /* shard.delivered when it went live */
+    uint64_t from;       /* what has a greater number is still its own */
+    uint32_t index;      /* of our slot, when live */
+    uint32_t gen;        /* tells a late answer from a newer attempt */
+    uint32_t request_id; /* the session's: which command to answer */
+    uint8_t state;       /* enum sub_state */
     bool server_side;
+    bool tell;  /* the session's: tell the client what it was granted */
+    bool blank; /* the session's: last values were wanted and are not known */
 };
 
-struct topic_slot {
-    struct client *client; /* borrowed */
-    struct sub *sub;       /* borrowed */
-};
-
-/* What a publication touches comes first, in two cache lines: with a million
- * topics each line is a miss. */
+/* The lane comes first: see there. */
 struct topic {
-    struct topic_slot *slots; /* owned, unless it is one_slot */
-    uint32_t count;
-    uint32_t cap;
-    uint32_t cursor; /* of the pass that runs */
-    uint32_t limit;
-    struct topic_pending *pending; /* owned, unless it is one_pending */
-    uint32_t pending_head;         /* where the first of them is */
-    uint32_t pending_count;        /* publications that wait for a pass */
-    uint32_t pending_cap;
+    struct lane plain;
+    SLIST_HEAD(, pace) paces;
     uint32_t hash;
-    struct pass *pass; /* owned; NULL when no fan-out runs */
-    uint64_t joined;   /* greatest `from` of any subscription so far */
-    TAILQ_ENTRY(topic) busy_link;
-    /* Most topics have one subscriber and one publication at a time. */
-    struct topic_slot one_slot;
-    struct topic_pending one_pending;
     uint32_t asking; /* subscriptions the home shard has not answered yet */
     uint16_t len;
     bool is_pattern;
-    bool busy;         /* linked in shard.busy */
     UT_hash_handle hh; /* linked: topic_index.exact */
     char name[];
 };
@@ -99,14 +75,12 @@ struct topic *topic_find(const struct topic_index *ix, struct str name,
                          uint32_t hash, bool is_pattern);
 struct topic *topic_get(struct topic_index *ix, struct str name, uint32_t hash,
                         bool is_pattern);
-/* Free a topic without slots, asks, pending publications or pass. */
+/* Free a topic without subscribers, asks, pending publications or passes. */
 void topic_free(struct topic_index *ix, struct topic *t);
-
-/* Make a sub live: it gets the last slot, and the publications that the shard
- * numbers above `from`. */
-void topic_add(struct topic *t, struct sub *s, uint64_t from);
-/* Take a live sub's slot away; keeps the three parts of a running pass. */
-void topic_remove(struct topic *t, struct sub *s);
+/* Live subscriptions, of all lanes. */
+uint32_t topic_subscribers(const struct topic *t);
+/* Is nobody subscribed, and nothing under way? */
+bool topic_is_quiet(const struct topic *t);
 
 /* Call fn for every topic a concrete channel reaches: the exact one last. */
 void topic_match(const struct topic_index *ix, struct str channel,

@@ -12,6 +12,7 @@
 #include "base/str.h"
 
 struct client;
+struct msg;
 struct sub;
 
 enum write_result {
@@ -28,13 +29,27 @@ struct transport {
     void (*close)(struct client *c, uint32_t code, struct str reason);
     /* Cut the connection without a word; also after close. */
     void (*kill)(struct client *c);
+    /* What is sent is chosen late from now on: keep the kernel's share of
+     * unsent bytes small. NULL where there is no kernel. */
+    void (*keep_late)(struct client *c);
+};
+
+/* What the home shard says to a subscription. */
+struct sub_answer {
+    uint32_t error;              /* 0 or a protocol code */
+    bool known;                  /* the last values are complete */
+    struct msg *const *snapshot; /* [count] lent, oldest first */
+    uint32_t count;
 };
 
 struct session_events {
     /* The subscription asked for with hub_subscribe is answered: queue the
-     * reply now; publications follow it. error is 0 or a protocol code; the
-     * sub (already removed when error) is valid only during the call. */
-    void (*subscribed)(struct client *c, struct sub *s, uint32_t error);
+     * reply now; publications follow it. The sub (removed afterwards when
+     * there is an error) is valid only during the call. Returns how many of
+     * the snapshot, from its beginning, the reply holds; the rest follows as
+     * publications. */
+    uint32_t (*subscribed)(struct client *c, struct sub *s,
+                           const struct sub_answer *answer);
     /* client_close was called: what is queued goes out, then transport->close.
      * The session bounds how long that may take (transport->kill). */
     void (*closing)(struct client *c);

@@ -151,6 +151,7 @@ struct publication {
     struct str data;
     bool is_json;
     struct str tags;
+    bool urgent;
 };
 
 static uint32_t read_publication(struct json_value params, struct buf *strings,
@@ -163,6 +164,9 @@ static uint32_t read_publication(struct json_value params, struct buf *strings,
         p->data = v.raw;
     if (json_member(params, STR_LIT("tags"), &v) && v.type != JSON_NULL)
         p->tags = v.raw;
+    if (json_member(params, STR_LIT("urgent"), &v) && v.type != JSON_NULL &&
+        json_bool(v, &p->urgent) < 0)
+        return ERROR_BAD_REQUEST;
     if (task_string(params, "b64data", strings, &b64) < 0)
         return ERROR_BAD_REQUEST;
     if (b64.n) {
@@ -191,6 +195,7 @@ static void publish_to(struct task *t, struct str channel,
         .data_is_json = p->is_json,
         .tags = p->tags,
         .tags_are_valid = true,
+        .urgent = p->urgent,
         .born_ns = s->now_ns,
     };
     if (!error)

@@ -271,7 +271,8 @@ static void note_topic(struct channel_count **head, const struct topic *t,
                        const char *pattern)
 {
     struct channel_count *e = NULL;
-    if (t->count == 0)
+    uint32_t clients = topic_subscribers(t);
+    if (clients == 0)
         return;
     HASH_FIND(hh, *head, t->name, t->len, e);
     if (!e) {
@@ -284,7 +285,7 @@ static void note_topic(struct channel_count **head, const struct topic *t,
         }
         HASH_ADD_KEYPTR(hh, *head, e->name, e->len, e);
     }
-    e->clients += t->count;
+    e->clients += clients;
 }
 
 struct pattern_walk {

@@ -17,6 +17,7 @@ struct part {
     uint64_t channels;
     uint64_t patterns;
     uint64_t queue_bytes;
+    uint64_t waiting;
     uint64_t http_connections;
     uint64_t mailbox_depth;
     uint64_t mailbox_peak;
@@ -32,6 +33,8 @@ struct part {
       "Exact channels with a subscriber, per shard")                         \
     X(patterns, "weir_patterns", "Patterns with a subscriber, per shard")    \
     X(queue_bytes, "weir_client_queue_bytes", "Bytes queued for clients")    \
+    X(waiting, "weir_throttle_waiting",                                      \
+      "Items and publications that wait for slow clients")                   \
     X(http_connections, "weir_http_connections", "Open HTTP connections")    \
     X(mailbox_depth, "weir_mailbox_depth", "Letters waiting for a shard")    \
     X(mailbox_peak, "weir_mailbox_peak",                                     \
@@ -49,6 +52,7 @@ static void *visit(struct shard *s, void *question)
     p->channels = HASH_COUNT(s->topics.exact);
     p->patterns = s->topics.patterns.pattern_count;
     p->queue_bytes = s->queued_bytes;
+    p->waiting = s->waiting;
     p->http_connections = loop_of(s)->http_count;
     p->mailbox_depth = mailbox_depth(&s->mailbox);
     p->mailbox_peak = mailbox_peak(&s->mailbox);
@@ -120,6 +124,62 @@ static void put_hist(struct buf *b, const char *metric, unsigned shard,
                (unsigned long long)h->count);
 }
 
+/* Throttled lanes, by mode: X(field, metric, help) */
+#define MODE_ROWS(X)                                                         \
+    X(throttle_publications, "weir_throttle_publications_total",             \
+      "Publications offered to throttled subscribers, per shard, topic and " \
+      "rate class")                                                          \
+    X(throttle_delivered, "weir_throttle_delivered_total",                   \
+      "Publications handed to throttled clients")                            \
+    X(throttle_conflated, "weir_throttle_conflated_total",                   \
+      "Publications replaced by a newer one, per rate class or slow client") \
+    X(throttle_dropped, "weir_throttle_dropped_total",                       \
+      "Publications lost to slow clients: drop_oldest, or a bound on items")
+
+static void put_modes(struct buf *b, const struct stats *sum)
+{
+    char label[32];
+#define ROW(field, metric, help)                                      \
+    put_head(b, metric, help, "counter");                             \
+    for (unsigned m = 0; m < THROTTLE_MODES; m++) {                   \
+        snprintf(label, sizeof(label), "mode=\"%.*s\"",               \
+                 STR_ARG(throttle_mode_name((enum throttle_mode)m))); \
+        put_value(b, metric, label, sum->field[m]);                   \
+    }
+    MODE_ROWS(ROW)
+#undef ROW
+}
+
+/* A class that was never used has no rows. */
+static void put_staleness(struct buf *b, const struct hist hists[])
+{
+    const char *metric = "weir_throttle_staleness_seconds";
+    put_head(b, metric,
+             "Age of a publication when a throttled client gets it, by rate",
+             "histogram");
+    for (unsigned row = 0; row < THROTTLE_CLASSES; row++) {
+        char rate[THROTTLE_RATE_TEXT];
+        const struct hist *h = &hists[row];
+        size_t n = throttle_rate_format(throttle_class_rate(row), rate);
+        uint64_t below = 0;
+        if (h->count == 0)
+            continue;
+        for (unsigned i = 0; i < HIST_BUCKETS - 1; i++) {
+            below += h->buckets[i];
+            buf_printf(b, "%s_bucket{class=\"%.*s\",le=\"%g\"} %llu\n", metric,
+                       (int)n, rate, hist_bound_s(i),
+                       (unsigned long long)below);
+        }
+        buf_printf(b,
+                   "%s_bucket{class=\"%.*s\",le=\"+Inf\"} %llu\n"
+                   "%s_sum{class=\"%.*s\"} %.9f\n"
+                   "%s_count{class=\"%.*s\"} %llu\n",
+                   metric, (int)n, rate, (unsigned long long)h->count, metric,
+                   (int)n, rate, (double)h->sum_ns / 1e9, metric, (int)n, rate,
+                   (unsigned long long)h->count);
+    }
+}
+
 static void put_hists(struct buf *b, struct part *const *parts, unsigned count)
 {
     put_head(b, "weir_turn_seconds", "Working time of a shard's turn",
@@ -167,6 +227,17 @@ static void put_hists(struct buf *b, struct part *const *parts, unsigned count)
       "Idle subscriptions to NATS given up early: too many")                  \
     X(feeds_waited, "weir_nats_feeds_waited_total", "counter",                \
       "Subscriptions to NATS that waited: too many came and went")            \
+    X(asks, "weir_nats_asks_total", "counter", "Requests to other nodes")     \
+    X(asks_timed_out, "weir_nats_asks_timed_out_total", "counter",            \
+      "Requests to other nodes without an answer in time")                    \
+    X(asks_refused, "weir_nats_asks_refused_total", "counter",                \
+      "Requests to other nodes not sent: too many or NATS away")              \
+    X(answers_dropped, "weir_nats_answers_dropped_total", "counter",          \
+      "Answers of nodes dropped: late, forged or too large")                  \
+    X(requests, "weir_nats_requests_total", "counter",                        \
+      "Requests of other nodes")                                              \
+    X(requests_dropped, "weir_nats_requests_dropped_total", "counter",        \
+      "Requests of other nodes not answered")                                 \
     X(queue_bytes, "weir_nats_queue_bytes", "gauge",                          \
       "Publications waiting for NATS")
 
@@ -187,6 +258,12 @@ static void put_node(struct buf *b, const struct app *app, uint64_t now_ns)
              "Publications turned away: too many in flight", "counter");
     put_value(b, "weir_publications_over_budget_total", "",
               atomic_load(&app->hub.budget.refused));
+    put_head(
+        b, "weir_throttle_held_bytes",
+        "Values kept: last ones, and what waits for ticks and slow clients",
+        "gauge");
+    put_value(b, "weir_throttle_held_bytes", "",
+              (uint64_t)atomic_load(&app->hub.held.used_bytes));
     if (!app->nats)
         return;
     nats_broker_status(app->nats, &n);
@@ -197,6 +274,14 @@ static void put_node(struct buf *b, const struct app *app, uint64_t now_ns)
 #undef ROW
 }
 
+static void add_hist(struct hist *sum, const struct hist *h)
+{
+    for (unsigned i = 0; i < HIST_BUCKETS; i++)
+        sum->buckets[i] += h->buckets[i];
+    sum->sum_ns += h->sum_ns;
+    sum->count += h->count;
+}
+
 static void add_stats(struct stats *sum, const struct stats *st)
 {
 #define ROW(field, metric, labels, help) sum->field += st->field;
@@ -205,6 +290,13 @@ static void add_stats(struct stats *sum, const struct stats *st)
 #define ROW(reason, code) sum->close_##reason += st->close_##reason;
     STATS_CLOSES(ROW)
 #undef ROW
+#define ROW(field, metric, help)                  \
+    for (unsigned m = 0; m < THROTTLE_MODES; m++) \
+        sum->field[m] += st->field[m];
+    MODE_ROWS(ROW)
+#undef ROW
+    for (unsigned row = 0; row < THROTTLE_CLASSES; row++)
+        add_hist(&sum->staleness[row], &st->staleness[row]);
 }
 
 static void done(struct shard *from, void *question, void **parts,
@@ -217,6 +309,8 @@ static void done(struct shard *from, void *question, void **parts,
         add_stats(&sum, &((struct part *)parts[i])->stats);
     put_node(&b, loop_of(from)->app, from->now_ns);
     put_counters(&b, &sum);
+    put_modes(&b, &sum);
+    put_staleness(&b, sum.staleness);
     put_gauges(&b, (struct part *const *)parts, count);
     put_hists(&b, (struct part *const *)parts, count);
     http_respond(x, &(struct http_response){

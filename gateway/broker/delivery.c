@@ -2,11 +2,13 @@
 
 #include <sched.h>
 #include <stdlib.h>
+#include <strings.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
 #include "gateway/broker/sender.h"
 #include "gateway/protocol/json.h"
+#include "gateway/publish.h"
 #include "hub/home.h"
 
 void delivery_init(struct delivery *d, const struct config *cfg,
@@ -51,6 +53,7 @@ void delivery_fini(struct delivery *d)
 {
     buf_free(&d->channel);
     buf_free(&d->data);
+    buf_free(&d->item);
     free(d->ports);
     d->ports = NULL;
     subject_map_fini(&d->map);
@@ -138,6 +141,15 @@ static struct str read_header(struct delivery *d, natsMsg *m, const char *key,
     return STR_LIT("");
 }
 
+/* Anything but yes is no: it is no reason to lose a publication. */
+static bool is_urgent(natsMsg *m)
+{
+    const char *text = NULL;
+    if (natsMsgHeader_Get(m, SENDER_URGENT, &text) != NATS_OK || !text)
+        return false;
+    return strcmp(text, "1") == 0 || strcasecmp(text, "true") == 0;
+}
+
 static void note_unmapped(struct delivery *d, const char *subject)
 {
     uint64_t missed;
@@ -174,6 +186,9 @@ static void deliver(const struct delivery_port *port, natsMsg *m)
     parts.channel = buf_view(&d->channel);
     parts.tags = read_header(d, m, SENDER_TAGS, true);
     parts.info = read_header(d, m, SENDER_INFO, false);
+    parts.urgent = is_urgent(m);
+    publish_item(port->space->ns, parts.channel, parts.data, parts.is_json,
+                 &d->item, &parts);
     struct msg *out = msg_new(&d->hub->budget, &parts);
     if (!out) {
         count(&d->over_budget, 1);
@@ -182,19 +197,29 @@ static void deliver(const struct delivery_port *port, natsMsg *m)
     home_post(d->hub, out);
 }
 
+bool delivery_enter(struct delivery *d)
+{
+    atomic_store(&d->busy, true);
+    return !atomic_load(&d->ending);
+}
+
+/* Release: what was done is visible to delivery_stop. */
+void delivery_leave(struct delivery *d)
+{
+    atomic_store_explicit(&d->busy, false, memory_order_release);
+}
+
 void delivery_on_message(natsConnection *nc, natsSubscription *sub, natsMsg *m,
                          void *closure)
 {
     const struct delivery_port *port = closure;
     (void)nc;
     (void)sub;
-    atomic_store(&port->delivery->busy, true);
-    if (atomic_load(&port->delivery->ending)) {
-        natsMsg_Destroy(m);
-    } else {
+    if (delivery_enter(port->delivery)) {
         deliver(port, m);
         put_done(port->delivery, m);
+    } else {
+        natsMsg_Destroy(m);
     }
-    /* Release: what was done is visible to delivery_stop. */
-    atomic_store_explicit(&port->delivery->busy, false, memory_order_release);
+    delivery_leave(port->delivery);
 }

@@ -1,7 +1,7 @@
 /* delivery.h — what the bus brings becomes a msg at its channel's home shard.
  *
  *     MSG weir.pub.news.eu 7\r\n{"a":1}
- *       -> channel "news:eu", size, format, headers -> msg -> home_post
+ *       -> channel "news:eu", size, format, headers, item -> msg -> home_post
  *
  * Why:    nats.c's one delivery thread does this and nothing else.
  * Owns:   its scratch. Borrows: config, hub, spaces.
@@ -9,7 +9,7 @@
  *         pool has one); counters any.
  * Bounds: channel.max_publication_size, DELIVERY_HEADER_MAX_BYTES, the hub's
  *         msg budget; what is over is dropped and counted.
- * Uses:   base/, hub/, gateway/protocol/json, nats.c. */
+ * Uses:   base/, hub/, gateway/protocol/json, gateway/publish, nats.c. */
 #ifndef WEIR_GATEWAY_BROKER_DELIVERY_H
 #define WEIR_GATEWAY_BROKER_DELIVERY_H
 
@@ -45,6 +45,7 @@ struct delivery {
 
     struct buf channel; /* owned: scratch of the delivery thread */
     struct buf data;    /* owned: the same */
+    struct buf item;    /* owned: the same */
     natsMsg *done[DELIVERY_DONE_MAX]; /* owned: see delivery.c */
     size_t done_count;
     size_t done_bytes;
@@ -72,6 +73,11 @@ void delivery_init(struct delivery *d, const struct config *cfg,
 void delivery_stop(struct delivery *d);
 /* After delivery_stop, when the delivery thread is gone. */
 void delivery_fini(struct delivery *d);
+
+/* Around all that the delivery thread does. False after delivery_stop: leave
+ * again without touching anything but the message. */
+bool delivery_enter(struct delivery *d) MUST_USE;
+void delivery_leave(struct delivery *d);
 
 /* The closure for subscriptions in this space. */
 struct delivery_port *delivery_port(struct delivery *d,

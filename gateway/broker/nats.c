@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/mailbox.h"
 #include "base/mem.h"
+#include "gateway/broker/ask.h"
 #include "gateway/broker/bus.h"
 #include "gateway/broker/delivery.h"
 #include "gateway/broker/feed.h"
@@ -46,6 +47,7 @@ struct nats_broker {
 
     /* The broker thread's. */
     struct feed_table feeds;
+    struct ask_table asks;
     struct letter_list letters; /* taken and not looked at yet */
     struct batch batch;
     struct sender sender;
@@ -245,7 +247,54 @@ static void release(void *self, struct str channel, bool is_pattern)
     mailbox_post(&b->mailbox, &l->letter);
 }
 
-static const struct broker_ops ops = {publish, acquire, release};
+/* --- other nodes ---------------------------------------------------------- */
+
+static void on_ask(void *reader, struct letter *self)
+{
+    struct nats_broker *b = reader;
+    struct node_op *op = container_of(self, struct node_op, letter);
+    b->batch.bytes += op->request.n;
+    b->batch.flush |= ask_send(&b->asks, op, bus_is_up(&b->bus));
+}
+
+/* On any shard. */
+static void ask(void *self, struct node_op *op)
+{
+    struct nats_broker *b = self;
+    if (!ask_start(&b->asks, op, bus_is_up(&b->bus)))
+        return;
+    op->letter.run = on_ask;
+    mailbox_post(&b->mailbox, &op->letter);
+}
+
+static void on_reply(void *reader, struct letter *self)
+{
+    struct nats_broker *b = reader;
+    struct node_request *r = container_of(self, struct node_request, letter);
+    b->batch.bytes += r->answer.n;
+    b->batch.flush |= ask_reply(&b->asks, r, bus_is_up(&b->bus));
+}
+
+/* On any shard. */
+static void answer(void *self, struct node_request *r, struct str body)
+{
+    struct nats_broker *b = self;
+    if (body.n > NODE_MAX_BYTES) {
+        ask_drop(&b->asks, r);
+        return;
+    }
+    buf_str(&r->answer, body);
+    r->letter.run = on_reply;
+    mailbox_post(&b->mailbox, &r->letter);
+}
+
+static const struct broker_ops ops = {
+    .publish = publish,
+    .acquire = acquire,
+    .release = release,
+    .ask = ask,
+    .answer = answer,
+};
 
 /* --- the thread ----------------------------------------------------------- */
 
@@ -308,6 +357,7 @@ static void keep_connected(struct nats_broker *b, uint64_t now_ms)
     if (bus_is_closed(&b->bus)) {
         bus_close(&b->bus);
         feed_table_detach(&b->feeds);
+        ask_detach(&b->asks);
         bus_drop(&b->bus);
     }
     if (bus_connect(&b->bus, now_ms) < 0)
@@ -316,6 +366,7 @@ static void keep_connected(struct nats_broker *b, uint64_t now_ms)
     if (b->feeds.feeds && atomic_load(&b->bus.disconnects) == 0)
         bus_note_gap(&b->bus);
     feed_table_attach(&b->feeds, b->bus.nc);
+    ask_attach(&b->asks, b->bus.nc);
 }
 
 /* How much nats.c drops is known to the subscriptions only. */
@@ -331,6 +382,12 @@ static void count_slow(struct nats_broker *b, uint64_t now_ms)
     atomic_store(&b->slow_consumer, n);
 }
 
+/* `other` may be -1: nothing to do. */
+static int64_t sooner(int64_t ms, int64_t other)
+{
+    return other >= 0 && other < ms ? other : ms;
+}
+
 /* Returns how long the thread may sleep. */
 static int64_t turn(struct nats_broker *b)
 {
@@ -339,16 +396,13 @@ static int64_t turn(struct nats_broker *b)
     uint64_t now_ms = clock_ns_to_ms(clock_now_ns());
     keep_connected(b, now_ms);
     int64_t ms = bus_run(&b->bus, now_ms);
-    int64_t feeds_ms = feed_table_run(&b->feeds, now_ms);
+    ms = sooner(ms, feed_table_run(&b->feeds, now_ms));
+    ms = sooner(ms, ask_run(&b->asks, now_ms));
     count_slow(b, now_ms);
     if (!STAILQ_EMPTY(&b->letters))
         return 0;
-    if (feeds_ms >= 0 && feeds_ms < ms)
-        ms = feeds_ms;
-    if (!b->bus.nc) {
-        int64_t left = (int64_t)(b->bus.try_ms - now_ms);
-        ms = left < ms ? left : ms;
-    }
+    if (!b->bus.nc && (int64_t)(b->bus.try_ms - now_ms) < ms)
+        ms = (int64_t)(b->bus.try_ms - now_ms);
     return ms > 0 ? ms : 0;
 }
 
@@ -370,10 +424,13 @@ static void drain(struct nats_broker *b)
     delivery_stop(&b->delivery);
     /* For whoever is left: nothing is sent, everything is answered. */
     feed_table_leave(&b->feeds);
+    ask_leave(&b->asks);
     bus_finish(&b->bus);
     bus_close(&b->bus);
     feed_table_detach(&b->feeds);
+    ask_detach(&b->asks);
     bus_drop(&b->bus);
+    mailbox_take(&b->mailbox, &b->letters); /* what was delivered meanwhile */
     do
         run_batch(b);
     while (!STAILQ_EMPTY(&b->letters));
@@ -384,8 +441,10 @@ static void *run(void *arg)
     struct nats_broker *b = arg;
     uint64_t one = 1;
     int rc = bus_connect(&b->bus, clock_ns_to_ms(clock_now_ns()));
-    if (rc == 0)
+    if (rc == 0) {
         feed_table_attach(&b->feeds, b->bus.nc);
+        ask_attach(&b->asks, b->bus.nc);
+    }
     atomic_store(&b->first_result, rc);
     CHECK(write(b->tried_fd, &one, sizeof(one)) == sizeof(one));
     while (!atomic_load(&b->stopping)) {
@@ -404,6 +463,7 @@ static void free_broker(struct nats_broker *b)
 {
     bus_fini(&b->bus);
     feed_table_fini(&b->feeds);
+    ask_fini(&b->asks);
     delivery_fini(&b->delivery);
     mailbox_fini(&b->mailbox);
     buf_free(&b->subject);
@@ -442,6 +502,8 @@ int nats_broker_start(const struct config *cfg, struct hub *hub,
     feed_table_init(&b->feeds, (uint64_t)cfg->nats.grace_ms);
     delivery_init(&b->delivery, cfg, hub);
     sender_init(&b->sender, &b->delivery.map);
+    ask_init(&b->asks, cfg->nats.prefix, &hub->broker, &b->delivery,
+             &b->mailbox);
     int rc = bus_init(&b->bus, cfg, wake, b, err, errlen);
     if (rc < 0) {
         free_broker(b);
@@ -454,7 +516,8 @@ int nats_broker_start(const struct config *cfg, struct hub *hub,
         nats_broker_stop(b);
         return ERR_INVALID;
     }
-    hub->broker = (struct broker){&ops, b};
+    hub->broker.ops = &ops;
+    hub->broker.self = b;
     *out = b;
     return 0;
 }
@@ -466,7 +529,8 @@ void nats_broker_stop(struct nats_broker *b)
     atomic_store(&b->stopping, true);
     wake(b);
     pthread_join(b->thread, NULL);
-    b->hub->broker = (struct broker){NULL, NULL};
+    b->hub->broker.ops = NULL;
+    b->hub->broker.self = NULL;
     free_broker(b);
 }
 
@@ -493,6 +557,12 @@ void nats_broker_status(struct nats_broker *b, struct nats_status *out)
         .feeds = LOAD(b->feeds.count),
         .feeds_evicted = LOAD(b->feeds.evicted),
         .feeds_waited = LOAD(b->feeds.waited),
+        .asks = LOAD(b->asks.sent),
+        .asks_timed_out = LOAD(b->asks.timed_out),
+        .asks_refused = LOAD(b->asks.refused),
+        .answers_dropped = LOAD(b->asks.answers_dropped),
+        .requests = LOAD(b->asks.requests_in),
+        .requests_dropped = LOAD(b->asks.requests_dropped),
         .queue_bytes = queued > 0 ? (uint64_t)queued : 0,
     };
 }

@@ -2,6 +2,7 @@
  *
  *     shards --publish_op/feed_op--> broker thread --PUB/SUB--> nats-server
  *     shards <--publications-- one delivery callback <--MSG--
+ *     shards <--node_op, node_request--> other nodes: ask.h
  *
  * Why:    nats.c calls may block; they happen on the broker thread only. It
  *         takes what the shards posted in batches, one flush each; an op is
@@ -14,6 +15,7 @@
  * Bounds: nats.queue_max_size bytes of publications wait for the thread;
  *         over it, or while NATS is away, a publish is answered with 100.
  *         SUBs: feed.h; new ones may have to wait, nothing else does.
+ *         Other nodes: ask.h.
  * Uses:   base/, hub/, gateway/config, gateway/protocol/json, nats.c. */
 #ifndef WEIR_GATEWAY_BROKER_NATS_H
 #define WEIR_GATEWAY_BROKER_NATS_H
@@ -29,9 +31,10 @@ struct hub;
 struct nats_broker;
 
 /* Connect (waits at most 3 s for the first attempt; NATS being away is no
- * error: it keeps trying) and fill hub->broker. ERR_INVALID with a message
- * in err for options nats.c refuses (bad URL, unreadable credentials).
- * cfg and hub outlive the broker; the hub's shards exist already. */
+ * error: it keeps trying) and fill hub->broker, whose `node`, and `asked` if
+ * there is one, are set already. ERR_INVALID with a message in err for options
+ * nats.c refuses (bad URL, unreadable credentials). cfg and hub outlive the
+ * broker; the hub's shards exist already. */
 int nats_broker_start(const struct config *cfg, struct hub *hub,
                       struct nats_broker **out, char *err, size_t errlen)
     MUST_USE;
@@ -59,7 +62,13 @@ struct nats_status {
     uint64_t feeds;           /* SUBs now */
     uint64_t feeds_evicted;   /* given up before nats.grace: too many */
     uint64_t feeds_waited;    /* SUBs that waited for others to be freed */
-    uint64_t queue_bytes;     /* publications waiting now */
+    uint64_t asks;            /* requests to other nodes */
+    uint64_t asks_timed_out;
+    uint64_t asks_refused;     /* too many under way, or NATS away */
+    uint64_t answers_dropped;  /* late, forged or too large */
+    uint64_t requests;         /* of other nodes */
+    uint64_t requests_dropped; /* too many or malformed, or NATS away */
+    uint64_t queue_bytes;      /* publications waiting now */
 };
 void nats_broker_status(struct nats_broker *b, struct nats_status *out);
 

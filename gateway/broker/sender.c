@@ -37,6 +37,8 @@ static natsStatus send_with_headers(struct sender *s, natsConnection *nc,
         rc = set_header(s, out, SENDER_TAGS, msg_tags(m));
     if (rc == NATS_OK)
         rc = set_header(s, out, SENDER_INFO, msg_info(m));
+    if (rc == NATS_OK && m->urgent)
+        rc = natsMsgHeader_Set(out, SENDER_URGENT, "true");
     if (rc == NATS_OK)
         rc = natsConnection_PublishMsg(nc, out);
     natsMsg_Destroy(out);
@@ -71,7 +73,7 @@ int sender_send(struct sender *s, natsConnection *nc, const struct msg *m)
     buf_clear(&s->subject);
     if (!space || subject_of(space, channel, &s->subject) < 0)
         return ERROR_BAD_REQUEST;
-    if (m->tags_len || m->info_len)
+    if (m->tags_len || m->info_len || m->urgent)
         return code_of(s, send_with_headers(s, nc, m));
     return code_of(s, send_plain(s, nc, m));
 }

@@ -2,6 +2,7 @@
  *
  *     {"a":1} on news:eu            PUB weir.pub.news.eu 7
  *     the same with tags, info      HPUB with Weir-Tags, Weir-Info
+ *     urgent                        HPUB with Weir-Urgent: true
  *
  * Why:    the payload is the bare data, so that anything that speaks NATS can
  *         read it; headers cost, and only what has something to say has them.
@@ -21,6 +22,7 @@
 /* Of publications. */
 #define SENDER_TAGS "Weir-Tags"
 #define SENDER_INFO "Weir-Info"
+#define SENDER_URGENT "Weir-Urgent"
 
 struct sender {
     const struct subject_map *map; /* borrowed */

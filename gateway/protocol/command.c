@@ -94,6 +94,8 @@ static int take_field(struct str key, struct json_value v, struct buf *strings,
         return json_text(v, strings, &out->token);
     if (json_key_is(key, STR_LIT("delta")))
         return json_text(v, strings, &out->delta);
+    if (json_key_is(key, STR_LIT("method")))
+        return json_text(v, strings, &out->method);
     if (json_key_is(key, STR_LIT("type")))
         return json_i64(v, &out->type);
     if (json_key_is(key, STR_LIT("subs")))

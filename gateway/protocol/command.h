@@ -51,6 +51,7 @@ struct command_fields {
     struct str data;        /* raw JSON, empty when absent */
     struct json_value subs; /* connect: type JSON_NULL when absent */
     struct str delta;
+    struct str method;        /* of an rpc */
     struct json_value filter; /* tf: type JSON_NULL when absent */
     int64_t type;             /* of a subscription or publication; 0: stream */
 };

@@ -2,6 +2,7 @@
 
 #include "gateway/protocol/codes.h"
 #include "gateway/protocol/json.h"
+#include "gateway/protocol/merge.h"
 #include "gateway/transport/wire.h"
 
 /* Publications joined into one WebSocket frame, as the reference does. */
@@ -104,9 +105,29 @@ void encode_client_info(struct buf *to, struct str user, struct str client)
     buf_lit(to, "\"}");
 }
 
-/* The publisher's tags but one called `channel`, each with a comma. */
-static void encode_other_tags(struct buf *to, struct str tags)
+/* Will tags of ours go out with it? Mostly not, and then the publisher's are
+ * copied without a look at them. */
+static bool has_marks(const struct codec_pub *p)
 {
+    return p->annotate || p->lost;
+}
+
+/* Is this tag's name one that we use for this delivery? */
+static bool is_ours(struct str key, bool has_channel, const struct codec_pub *p)
+{
+    if (has_channel && json_key_is(key, STR_LIT("channel")))
+        return true;
+    if (p->annotate &&
+        (json_key_is(key, STR_LIT("n")) || json_key_is(key, STR_LIT("age_ms"))))
+        return true;
+    return has_marks(p) && json_key_is(key, STR_LIT("lost"));
+}
+
+/* The publisher's tags but those of our names, each with a comma. */
+static void encode_other_tags(struct buf *to, const struct codec_pub *p,
+                              bool has_channel)
+{
+    struct str tags = msg_tags(p->msg);
     struct json_value object;
     struct json_value value;
     struct str key;
@@ -114,7 +135,7 @@ static void encode_other_tags(struct buf *to, struct str tags)
         return;
     struct json_iter it = json_iter(object);
     while (json_next_member(&it, &key, &value)) {
-        if (json_key_is(key, STR_LIT("channel")))
+        if (is_ours(key, has_channel, p))
             continue;
         buf_str(to, key);
         buf_char(to, ':');
@@ -123,21 +144,43 @@ static void encode_other_tags(struct buf *to, struct str tags)
     }
 }
 
+/* "name":"123", with its comma. */
+static void encode_number_tag(struct buf *to, struct str name, uint32_t v)
+{
+    buf_char(to, '"');
+    buf_str(to, name);
+    buf_lit(to, "\":\"");
+    buf_u64(to, v);
+    buf_lit(to, "\",");
+}
+
 /* The publication's tags; a pattern's subscribers find the concrete channel
  * there too, because today's SDKs do not show pub.channel. */
-static void encode_tags(struct buf *to, struct str tags, struct str concrete)
+static void encode_tags(struct buf *to, const struct codec_pub *p,
+                        struct str concrete)
 {
-    if (tags.n == 0 && concrete.n == 0)
+    struct str tags = msg_tags(p->msg);
+    if (tags.n == 0 && concrete.n == 0 && !has_marks(p))
         return;
     buf_lit(to, ",\"tags\":");
-    if (concrete.n == 0) {
+    if (concrete.n == 0 && !has_marks(p)) {
         buf_str(to, tags);
         return;
     }
     buf_char(to, '{');
-    encode_other_tags(to, tags);
-    buf_lit(to, "\"channel\":");
-    json_quote(to, concrete);
+    encode_other_tags(to, p, concrete.n > 0);
+    if (p->annotate) {
+        encode_number_tag(to, STR_LIT("n"), p->n);
+        encode_number_tag(to, STR_LIT("age_ms"), p->age_ms);
+    }
+    if (p->lost)
+        encode_number_tag(to, STR_LIT("lost"), p->lost);
+    if (concrete.n) {
+        buf_lit(to, "\"channel\":");
+        json_quote(to, concrete);
+    } else {
+        to->n--; /* the last comma */
+    }
     buf_char(to, '}');
 }
 
@@ -149,25 +192,63 @@ static void encode_info(struct buf *to, struct str info)
     buf_str(to, info);
 }
 
-/* {"channel":"topic","pub":{…}} */
-static void encode_publication(struct buf *to, struct str topic,
-                               bool is_pattern, const struct msg *m)
+/* {"data":…,"info":…,"tags":…}, and the channel behind a pattern. */
+static void encode_pub(struct buf *to, bool is_pattern,
+                       const struct codec_pub *p)
 {
-    buf_lit(to, "{\"channel\":");
-    json_quote(to, topic);
-    buf_lit(to, ",\"pub\":{\"data\":");
+    const struct msg *m = p->msg;
+    buf_lit(to, "{\"data\":");
     buf_str(to, msg_data(m));
     encode_info(to, msg_info(m));
-    encode_tags(to, msg_tags(m), is_pattern ? msg_channel(m) : STR_LIT(""));
+    encode_tags(to, p, is_pattern ? msg_channel(m) : STR_LIT(""));
     if (is_pattern) {
         buf_lit(to, ",\"channel\":");
         json_quote(to, msg_channel(m));
     }
-    buf_lit(to, "}}");
+    buf_char(to, '}');
+}
+
+/* {"channel":"topic","pub":{…}} */
+static void encode_publication(struct buf *to, struct str topic,
+                               bool is_pattern, const struct codec_pub *p)
+{
+    buf_lit(to, "{\"channel\":");
+    json_quote(to, topic);
+    buf_lit(to, ",\"pub\":");
+    encode_pub(to, is_pattern, p);
+    buf_char(to, '}');
+}
+
+void encode_snapshot(struct buf *to, struct str topic, bool is_pattern,
+                     const struct codec_pub *pubs, size_t count)
+{
+    (void)topic; /* the reply it stands in names it */
+    buf_char(to, '[');
+    for (size_t i = 0; i < count; i++) {
+        if (i)
+            buf_char(to, ',');
+        encode_pub(to, is_pattern, &pubs[i]);
+    }
+    buf_char(to, ']');
+}
+
+void encode_throttle_grant(struct buf *to, struct throttle_grant g,
+                           bool tell_no_snapshot)
+{
+    char rate[THROTTLE_RATE_TEXT];
+    size_t n = throttle_rate_format(g.rate, rate);
+    buf_lit(to, "{\"rate\":");
+    buf_add(to, rate, n);
+    buf_lit(to, ",\"mode\":\"");
+    buf_str(to, throttle_mode_name((enum throttle_mode)g.mode));
+    buf_char(to, '"');
+    if (tell_no_snapshot)
+        buf_lit(to, ",\"snapshot\":false");
+    buf_char(to, '}');
 }
 
 static void encode_ws(struct buf *to, struct str topic, bool is_pattern,
-                      struct msg *const *msgs, size_t count)
+                      const struct codec_pub *pubs, size_t count)
 {
     for (size_t i = 0; i < count;) {
         size_t mark = wire_ws_begin(to);
@@ -175,48 +256,52 @@ static void encode_ws(struct buf *to, struct str topic, bool is_pattern,
             if (joined)
                 buf_char(to, '\n');
             buf_lit(to, "{\"push\":");
-            encode_publication(to, topic, is_pattern, msgs[i]);
+            encode_publication(to, topic, is_pattern, &pubs[i]);
             buf_char(to, '}');
         }
         wire_ws_end(to, mark);
     }
 }
 
-static void encode_sse_event(struct buf *to, const struct msg *m)
+static void encode_sse_event(struct buf *to, const struct codec_pub *p)
 {
+    const struct msg *m = p->msg;
     buf_lit(to, "{\"channel\":");
     json_quote(to, msg_channel(m));
     buf_lit(to, ",\"data\":");
     buf_str(to, msg_data(m));
     encode_info(to, msg_info(m));
-    encode_tags(to, msg_tags(m), STR_LIT(""));
+    encode_tags(to, p, STR_LIT(""));
     buf_char(to, '}');
 }
 
 static void encode_events(struct buf *to, enum encoding encoding,
                           struct str topic, bool is_pattern,
-                          struct msg *const *msgs, size_t count)
+                          const struct codec_pub *pubs, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         buf_lit(to, "data: ");
         if (encoding == ENCODING_UNI_SSE)
-            encode_publication(to, topic, is_pattern, msgs[i]);
+            encode_publication(to, topic, is_pattern, &pubs[i]);
         else if (encoding == ENCODING_SSE)
-            encode_sse_event(to, msgs[i]);
+            encode_sse_event(to, &pubs[i]);
         else
-            buf_str(to, msg_data(msgs[i]));
+            buf_str(to, msg_data(pubs[i].msg));
         buf_lit(to, "\n\n");
     }
 }
 
 static void encode_batch(struct buf *to, enum encoding encoding,
                          struct str topic, bool is_pattern,
-                         struct msg *const *msgs, size_t count)
+                         const struct codec_pub *pubs, size_t count)
 {
     if (encoding == ENCODING_WS_JSON)
-        encode_ws(to, topic, is_pattern, msgs, count);
+        encode_ws(to, topic, is_pattern, pubs, count);
     else
-        encode_events(to, encoding, topic, is_pattern, msgs, count);
+        encode_events(to, encoding, topic, is_pattern, pubs, count);
 }
 
-const struct codec encode_codec = {encode_batch};
+const struct codec encode_codec = {
+    .encode = encode_batch,
+    .merge = merge_patch,
+};

@@ -2,16 +2,17 @@
  *
  *     {"id":2,"subscribe":{}}
  *     {"push":{"channel":"a","pub":{"data":{"x":1}}}}
- *     data: {"channel":"a","data":{"x":1}}
+ *     data: {"channel":"a","data":{"x":1},"tags":{"n":"7","age_ms":"120"}}
  *
  * Why:    zero values are left out as the protocol wants; payloads are
  *         copied byte for byte.
- * Thread: any. Uses: base/, hub/codec, protocol/json. */
+ * Thread: any. Uses: base/, hub/codec, throttle/policy, protocol/json. */
 #ifndef WEIR_GATEWAY_PROTOCOL_ENCODE_H
 #define WEIR_GATEWAY_PROTOCOL_ENCODE_H
 
 #include "base/buf.h"
 #include "hub/codec.h"
+#include "throttle/policy.h"
 
 /* The table hub_options.codec wants. */
 extern const struct codec encode_codec;
@@ -36,6 +37,15 @@ void encode_connect(struct buf *to, const struct connect_result *r);
 /* {"push":{"channel":"c","<name>":<body>}}; without the wrapper when uni. */
 void encode_push(struct buf *to, bool uni, struct str channel, struct str name,
                  struct str body);
+/* [{"data":…,"info":…,"tags":…},…]: the publications of a subscribe result,
+ * each as a push of `topic` would have it. */
+void encode_snapshot(struct buf *to, struct str topic, bool is_pattern,
+                     const struct codec_pub *pubs, size_t count);
+/* {"rate":5,"mode":"latest"}; with "snapshot":false where a snapshot was to be
+ * expected and there is none. */
+void encode_throttle_grant(struct buf *to, struct throttle_grant g,
+                           bool tell_no_snapshot);
+
 /* {"code":N,"reason":"…"} */
 void encode_code_reason(struct buf *to, uint32_t code, struct str reason);
 

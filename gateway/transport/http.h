@@ -93,6 +93,8 @@ void http_respond_error(struct http_exchange *x, int status, uint32_t code,
 /* The same with more header lines (CORS). */
 void http_respond_error_with(struct http_exchange *x, int status, uint32_t code,
                              struct str detail, struct str headers);
+/* Append the body of such an answer. */
+void http_error_body(struct buf *to, uint32_t code, struct str detail);
 /* Adds CORS lines for an allowed origin to `to`; false if the origin is not
  * allowed (client.allowed_origins). */
 bool http_cors(struct loop *l, const struct http_request *r, struct buf *to);

@@ -104,7 +104,7 @@ void http_respond(struct http_exchange *x, const struct http_response *r)
     release_answers(c);
 }
 
-static void error_body(struct buf *to, uint32_t code, struct str detail)
+void http_error_body(struct buf *to, uint32_t code, struct str detail)
 {
     log_debug("http_refused", "code=%u detail=%s", code, log_quote(detail));
     buf_lit(to, "{\"error\":{\"code\":");
@@ -128,7 +128,7 @@ void http_respond_error_with(struct http_exchange *x, int status, uint32_t code,
                              struct str detail, struct str headers)
 {
     struct buf body = BUF_INIT;
-    error_body(&body, code, detail);
+    http_error_body(&body, code, detail);
     http_respond(x, &(struct http_response){
                         .status = status,
                         .content_type = STR_LIT("application/json"),
@@ -154,7 +154,7 @@ void http_refuse(struct http_conn *c, int status, const char *detail)
     free(c->incoming);
     c->incoming = NULL;
     struct buf body = BUF_INIT;
-    error_body(&body, refusal_code(status), str_of(detail));
+    http_error_body(&body, refusal_code(status), str_of(detail));
     http_respond(x,
                  &(struct http_response){
                      .status = status,

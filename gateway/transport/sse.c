@@ -11,26 +11,10 @@
 #include "gateway/protocol/json.h"
 #include "gateway/rules.h"
 #include "gateway/session.h"
+#include "gateway/transport/sse_conn.h"
 #include "gateway/transport/wire.h"
+#include "gateway/tune.h"
 #include "hub/hub.h"
-
-struct sse_poll {
-    uv_poll_t uv;
-    struct sse_conn *conn; /* borrowed; NULL when closing */
-};
-
-struct sse_conn {
-    struct session session; /* first: session_of */
-    struct sse_poll *poll;  /* owned: uv closes it later */
-    int fd;                 /* owned */
-    bool head_sent;
-    bool fin_sent;
-    bool gone;
-    uint32_t error;  /* of a subscription, before the head was sent */
-    uint32_t input;  /* bytes the client sent on the stream */
-    struct buf out;  /* owned: what the kernel did not take */
-    struct buf head; /* owned: waits until the subscriptions are answered */
-};
 
 static struct sse_conn *conn_of(struct client *c)
 {
@@ -68,6 +52,7 @@ static void gone(struct sse_conn *s)
     close(s->fd);
     buf_free(&s->out);
     buf_free(&s->head);
+    sse_control_end(s);
     session_gone(&s->session);
     l->app->connections--;
     s->session.grave.bury = bury;
@@ -119,6 +104,7 @@ static void sse_close(struct client *c, uint32_t code, struct str reason)
 {
     struct sse_conn *s = conn_of(c);
     struct buf b = BUF_INIT;
+    sse_control_end(s);
     if (!s->head_sent) {
         format_refusal(s, &b);
     } else if (s->session.plain) {
@@ -138,6 +124,13 @@ static void sse_close(struct client *c, uint32_t code, struct str reason)
 static void sse_kill(struct client *c)
 {
     gone(conn_of(c));
+}
+
+static void sse_keep_late(struct client *c)
+{
+    struct sse_conn *s = conn_of(c);
+    if (!s->gone)
+        wire_keep_late(s->fd, s->session.loop->app->config);
 }
 
 static void sse_pause(struct session *s, bool paused)
@@ -193,26 +186,41 @@ static void on_poll(uv_poll_t *handle, int status, int events)
 
 /* --- the stream -------------------------------------------------------- */
 
-static void subscribed(struct session *session, struct sub *sub, uint32_t error)
+static void start_stream(struct sse_conn *s)
 {
-    struct sse_conn *s = (struct sse_conn *)session;
-    (void)sub;
-    if (error && !s->error)
-        s->error = error;
-    if (session->asking)
-        return;
+    struct session *session = &s->session;
     if (s->error) {
         session_close(session, DISCONNECT_INTERNAL);
         return;
     }
     s->head_sent = true;
+    sse_control_begin(s, &s->head);
     client_uncork(&session->client, buf_view(&s->head));
     buf_free(&s->head);
     session_start_plain(session);
 }
 
+static uint32_t subscribed(struct session *session, struct sub *sub,
+                           const struct sub_answer *answer)
+{
+    struct sse_conn *s = (struct sse_conn *)session;
+    uint32_t told = 0;
+    if (session->state != SESSION_NEW)
+        return sse_control_answered(s, sub, answer);
+    if (answer && answer->error && !s->error)
+        s->error = answer->error;
+    else if (answer)
+        told = tune_push_snapshot(session, sub, answer);
+    if (session->asking == 0)
+        start_stream(s);
+    return told;
+}
+
 static const struct session_ops ops = {
-    .transport = {.write = sse_write, .close = sse_close, .kill = sse_kill},
+    .transport = {.write = sse_write,
+                  .close = sse_close,
+                  .kill = sse_kill,
+                  .keep_late = sse_keep_late},
     .pause = sse_pause,
     .subscribed = subscribed,
     .bidirectional = false,
@@ -245,40 +253,40 @@ static struct sse_conn *begin(struct loop *l, int fd, enum encoding encoding)
     return s;
 }
 
-/* OPTIONS and origins; true when the request was answered. */
-static bool answered_early(struct http_exchange *x,
-                           const struct http_request *r, bool post,
-                           struct buf *cors)
+bool sse_answered_early(struct http_exchange *x, const struct http_request *r,
+                        const char *methods, struct buf *cors)
 {
+    bool allowed = (r->method == HTTP_IS_GET && strstr(methods, "GET")) ||
+                   (r->method == HTTP_IS_POST && strstr(methods, "POST"));
     if (!http_cors(http_loop(x), r, cors)) {
         http_respond_error(
             x, 403, ERROR_PERMISSION_DENIED,
             STR_LIT("this Origin is not in client.allowed_origins"));
         return true;
     }
-    if (r->method == HTTP_IS_OPTIONS) {
-        buf_lit(cors, "Access-Control-Max-Age: 300\r\n");
-        if (post)
-            buf_lit(cors,
-                    "Access-Control-Allow-Methods: GET, POST, OPTIONS\r\n");
-        else
-            buf_lit(cors, "Access-Control-Allow-Methods: GET, OPTIONS\r\n");
-        http_respond(x, &(struct http_response){.status = 204,
-                                                .headers = buf_view(cors)});
-        return true;
-    }
-    if (loop_is_full(http_loop(x))) {
-        http_respond_error_with(
-            x, 503, ERROR_INTERNAL,
-            STR_LIT("the node has client.connection_limit clients"),
-            buf_view(cors));
-        return true;
-    }
-    if (r->method == HTTP_IS_GET || (post && r->method == HTTP_IS_POST))
+    if (allowed)
         return false;
-    struct str allow = post ? STR_LIT("Allow: GET, POST, OPTIONS\r\n")
-                            : STR_LIT("Allow: GET, OPTIONS\r\n");
-    http_respond(x, &(struct http_response){.status = 405, .headers = allow});
+    if (r->method == HTTP_IS_OPTIONS)
+        buf_printf(cors,
+                   "Access-Control-Max-Age: 300\r\n"
+                   "Access-Control-Allow-Methods: %s\r\n",
+                   methods);
+    else
+        buf_printf(cors, "Allow: %s\r\n", methods);
+    http_respond(x, &(struct http_response){
+                        .status = r->method == HTTP_IS_OPTIONS ? 204 : 405,
+                        .headers = buf_view(cors)});
+    return true;
+}
+
+static bool refused_as_full(struct http_exchange *x, const struct buf *cors)
+{
+    if (!loop_is_full(http_loop(x)))
+        return false;
+    http_respond_error_with(
+        x, 503, ERROR_INTERNAL,
+        STR_LIT("the node has client.connection_limit clients"),
+        buf_view(cors));
     return true;
 }
 
@@ -287,6 +295,7 @@ static bool answered_early(struct http_exchange *x,
 struct plain_request {
     struct rules_channel *channels; /* owned array */
     size_t count;
+    struct throttle_request request;
     bool raw;
     bool has_pattern;
     int status; /* not 0: refuse with it, and with: */
@@ -330,6 +339,24 @@ static void add_channel(const struct config *cfg, struct plain_request *q,
     q->has_pattern |= ch.name.is_pattern;
 }
 
+static void read_rate(struct plain_request *q, struct str value)
+{
+    q->request.has_rate = true;
+    if (throttle_rate_parse(value, &q->request.rate) < 0)
+        refuse(q, ERROR_BAD_REQUEST, "rate must be a number, 0 or more");
+}
+
+static void read_mode(struct plain_request *q, struct str value)
+{
+    enum throttle_mode mode;
+    if (throttle_mode_parse(value, &mode) < 0) {
+        refuse(q, ERROR_BAD_REQUEST, "mode must be all, latest or merge");
+        return;
+    }
+    q->request.has_mode = true;
+    q->request.mode = (uint8_t)mode;
+}
+
 static void read_query(const struct config *cfg, struct str query,
                        struct buf *text, struct plain_request *q)
 {
@@ -345,6 +372,10 @@ static void read_query(const struct config *cfg, struct str query,
             add_channel(cfg, q, value);
         else if (str_eq(name, STR_LIT("raw")))
             q->raw = str_eq(value, STR_LIT("1"));
+        else if (str_eq(name, STR_LIT("rate")))
+            read_rate(q, value);
+        else if (str_eq(name, STR_LIT("mode")))
+            read_mode(q, value);
     }
     if (!q->status && q->count == 0)
         refuse(q, ERROR_BAD_REQUEST,
@@ -371,6 +402,7 @@ static void start_plain(struct loop *l, int fd, const struct plain_request *q,
     for (size_t i = 0; i < q->count && !c->closing; i++) {
         struct subscribe_options o = {.is_pattern =
                                           q->channels[i].name.is_pattern};
+        tune_options(&q->channels[i], &q->request, &o);
         int rc = hub_subscribe(c, q->channels[i].name.full, &o);
         CHECK(rc == 0); /* distinct names, within the limit */
     }
@@ -382,7 +414,8 @@ void sse_handle_plain(struct http_exchange *x, const struct http_request *r)
     struct buf cors = BUF_INIT;
     struct buf text = BUF_INIT;
     struct plain_request q = {0};
-    if (answered_early(x, r, false, &cors))
+    if (sse_answered_early(x, r, "GET, OPTIONS", &cors) ||
+        refused_as_full(x, &cors))
         goto free_all;
     if (rules_anonymous(l->app->config))
         read_query(l->app->config, r->query, &text, &q);
@@ -442,7 +475,8 @@ void sse_handle_uni(struct http_exchange *x, const struct http_request *r)
     struct buf strings = BUF_INIT;
     struct command_fields fields;
     struct json_value v;
-    if (answered_early(x, r, true, &cors))
+    if (sse_answered_early(x, r, "GET, POST, OPTIONS", &cors) ||
+        refused_as_full(x, &cors))
         goto free_all;
     if (connect_request(r, &text, &v) < 0 ||
         command_fields(v, &strings, &fields) < 0) {

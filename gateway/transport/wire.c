@@ -1,7 +1,11 @@
 #include "gateway/transport/wire.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
+
+#include "gateway/config.h"
 
 size_t wire_ws_head(uint8_t head[WIRE_WS_HEAD_MAX], uint8_t first_byte,
                     size_t payload)
@@ -66,6 +70,15 @@ enum write_result wire_send(int fd, struct buf *out, const char *p, size_t n)
         return WRITE_DEAD;
     buf_add(out, p + sent, n - (size_t)sent);
     return WRITE_CHOKED;
+}
+
+void wire_keep_late(int fd, const struct config *cfg)
+{
+    int bytes = (int)cfg->throttle.notsent_lowat;
+    if (bytes == 0)
+        return;
+    /* Fails on what is no TCP socket, which does not need it. */
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bytes, sizeof(bytes));
 }
 
 enum write_result wire_drain(int fd, struct buf *out)

@@ -34,6 +34,10 @@ void wire_ws_frame(struct buf *b, uint8_t first_byte, struct str payload);
  * while `out` holds something already, is kept in `out`. WRITE_CHOKED then:
  * the caller waits for the socket to be writable and calls wire_drain. */
 enum write_result wire_send(int fd, struct buf *out, const char *p, size_t n);
+/* The socket takes new bytes only while it holds less than
+ * throttle.notsent_lowat unsent ones (0: whatever fits its buffer). */
+struct config;
+void wire_keep_late(int fd, const struct config *cfg);
 /* Send what is kept: WRITE_DONE when nothing is left (out is freed). */
 enum write_result wire_drain(int fd, struct buf *out);
 

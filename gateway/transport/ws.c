@@ -114,8 +114,18 @@ static void ws_pause(struct session *s, bool paused)
     lws_rx_flow_control(w->wsi, !paused);
 }
 
+static void ws_keep_late(struct client *c)
+{
+    struct ws_conn *w = conn_of(c);
+    if (w->wsi)
+        wire_keep_late(w->fd, w->session.loop->app->config);
+}
+
 static const struct session_ops ops = {
-    .transport = {.write = ws_write, .close = ws_close, .kill = ws_kill},
+    .transport = {.write = ws_write,
+                  .close = ws_close,
+                  .kill = ws_kill,
+                  .keep_late = ws_keep_late},
     .pause = ws_pause,
     .bidirectional = true,
 };

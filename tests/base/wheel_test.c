@@ -87,7 +87,7 @@ static void init_model(uint64_t seed)
 {
     model = (struct model){.now_ms = 1000000};
     rand_init(&model.rand, seed);
-    wheel_init(&model.wheel, model.now_ms);
+    wheel_init(&model.wheel, WHEEL_TICK_MS, model.now_ms);
     for (size_t i = 0; i < TIMERS; i++)
         model.slots[i].timer.fire = on_fire;
 }
@@ -159,7 +159,7 @@ static void test_never_early_and_once(void **state)
     (void)state;
     struct wheel w;
     struct wheel_timer t = {.fire = on_shot};
-    wheel_init(&w, 1000);
+    wheel_init(&w, WHEEL_TICK_MS, 1000);
     shots = 0;
     wheel_start(&w, &t, 1030);
     for (uint64_t ms = 1001; ms < 1030; ms++) {
@@ -177,7 +177,7 @@ static void test_far_away_and_a_long_sleep(void **state)
 {
     (void)state;
     struct wheel w;
-    wheel_init(&w, 0);
+    wheel_init(&w, WHEEL_TICK_MS, 0);
     struct wheel_timer near = {.fire = on_shot};
     struct wheel_timer far = {.fire = on_shot};
     uint64_t turn_ms = (uint64_t)WHEEL_SLOTS * WHEEL_TICK_MS;
@@ -199,7 +199,7 @@ static void test_start_again_moves_and_stop_is_idempotent(void **state)
 {
     (void)state;
     struct wheel w;
-    wheel_init(&w, 0);
+    wheel_init(&w, WHEEL_TICK_MS, 0);
     struct wheel_timer t = {.fire = on_shot};
     shots = 0;
     wheel_stop(&w, &t);
@@ -222,7 +222,7 @@ static void test_a_past_deadline_fires_on_the_next_tick(void **state)
 {
     (void)state;
     struct wheel w;
-    wheel_init(&w, 1000);
+    wheel_init(&w, WHEEL_TICK_MS, 1000);
     struct wheel_timer t = {.fire = on_shot};
     shots = 0;
     wheel_start(&w, &t, 0);

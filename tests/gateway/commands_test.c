@@ -22,7 +22,9 @@ static struct gate gate;
 static const char config[] =
     "{\"client\":{\"insecure\":true,\"ping_interval\":\"25s\",\"pong_timeout\":\"8s\","
     "\"stale_close_delay\":\"10s\",\"channel_limit\":8},"
-    "\"channel\":{\"without_namespace\":{\"allow_patterns\":true}}}";
+    "\"channel\":{\"without_namespace\":{\"allow_patterns\":true},"
+    "\"namespaces\":[{\"name\":\"rr\",\"throttle\":{\"mode\":\"all\","
+    "\"on_full\":\"drop_oldest\"}}]}}";
 
 static char near[32]; /* a channel whose home is shard 0, the clients' */
 static char far[32];  /* one that must be asked for on shard 1 */
@@ -426,6 +428,37 @@ static void test_not_available(void **state)
     talk_end(t);
 }
 
+/* The mode changes from `all` to `latest` and not back, also when that is
+ * asked for by name. */
+static void test_latest_stays(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *data;
+        const char *granted;
+    } wishes[] = {
+        {"\"mode\":\"all\"", "\"rate\":0,\"mode\":\"all\""},
+        {"\"mode\":\"latest\",\"rate\":2", "\"rate\":2,\"mode\":\"latest\""},
+        {"\"mode\":\"all\",\"rate\":1", "\"rate\":1,\"mode\":\"latest\""},
+        {"\"mode\":\"all\"", "\"rate\":0,\"mode\":\"latest\""},
+        {"\"rate\":5", "\"rate\":5,\"mode\":\"latest\""},
+    };
+    struct talk *t = open_one();
+    talk_connect(t);
+    talk_say(t, "{\"subscribe\":{\"channel\":\"rr:a\"},\"id\":2}");
+    talk_expect(t, "{\"id\":2,\"subscribe\":{\"data\":{\"rate\":0,"
+                   "\"mode\":\"all\"}}}\n");
+    for (unsigned i = 0; i < ARRAY_LEN(wishes); i++) {
+        talk_say(t, talk_text("{\"rpc\":{\"method\":\"weir.throttle\","
+                              "\"data\":{\"channel\":\"rr:a\",%s}},"
+                              "\"id\":%u}",
+                              wishes[i].data, i + 3));
+        talk_expect(t, talk_text("{\"id\":%u,\"rpc\":{\"data\":{%s}}}\n", i + 3,
+                                 wishes[i].granted));
+    }
+    talk_end(t);
+}
+
 /* --- time ----------------------------------------------------------------- */
 
 static void test_stale(void **state)
@@ -621,6 +654,7 @@ int main(void)
         TEST(test_subs_at_connect),
         TEST(test_publish),
         TEST(test_not_available),
+        TEST(test_latest_stays),
         TEST(test_stale),
         TEST(test_pings),
         TEST(test_first_pings_are_spread),

@@ -39,12 +39,13 @@ static void assert_text(struct str have, const char *want)
 
 /* The text of one publication in one encoding; a WebSocket frame is opened,
  * and what a client parses must be JSON. */
-static void encode_one(struct buf *to, enum encoding encoding,
-                       const char *topic, bool is_pattern, struct msg *m)
+static void encode_pub(struct buf *to, enum encoding encoding,
+                       const char *topic, bool is_pattern,
+                       const struct codec_pub *p)
 {
     struct buf b = BUF_INIT;
     struct json_value v;
-    encode_codec.encode(&b, encoding, str_of(topic), is_pattern, &m, 1);
+    encode_codec.encode(&b, encoding, str_of(topic), is_pattern, p, 1);
     struct str rest = buf_view(&b);
     struct str text = rest;
     if (encoding == ENCODING_WS_JSON) {
@@ -63,6 +64,13 @@ static void encode_one(struct buf *to, enum encoding encoding,
     }
     buf_str(to, text);
     buf_free(&b);
+}
+
+static void encode_one(struct buf *to, enum encoding encoding,
+                       const char *topic, bool is_pattern, struct msg *m)
+{
+    struct codec_pub p = {.msg = m, .n = 1, .age_ms = 7};
+    encode_pub(to, encoding, topic, is_pattern, &p);
 }
 
 static const struct {
@@ -180,6 +188,146 @@ static void test_payload_bytes(void **state)
     }
 }
 
+static const struct {
+    const char *tags;
+    struct codec_pub p; /* without the msg */
+    const char *plain;  /* the tags on a channel */
+    const char *behind; /* and behind a pattern */
+} marks[] = {
+    {"",
+     {.n = 3, .age_ms = 250, .annotate = true},
+     "{\"n\":\"3\",\"age_ms\":\"250\"}",
+     "{\"n\":\"3\",\"age_ms\":\"250\",\"channel\":\"a.b\"}"},
+    {"{}",
+     {.n = 1, .annotate = true},
+     "{\"n\":\"1\",\"age_ms\":\"0\"}",
+     "{\"n\":\"1\",\"age_ms\":\"0\",\"channel\":\"a.b\"}"},
+    {"",
+     {.n = 1, .age_ms = 9, .lost = 4294967295},
+     "{\"lost\":\"4294967295\"}",
+     "{\"lost\":\"4294967295\",\"channel\":\"a.b\"}"},
+    {"{\"k\":\"v\"}",
+     {.n = 2, .age_ms = 1, .lost = 5, .annotate = true},
+     "{\"k\":\"v\",\"n\":\"2\",\"age_ms\":\"1\",\"lost\":\"5\"}",
+     "{\"k\":\"v\",\"n\":\"2\",\"age_ms\":\"1\",\"lost\":\"5\","
+     "\"channel\":\"a.b\"}"},
+    /* Names of ours are ours when we use them, however they are spelt. */
+    {"{\"n\":\"x\",\"lost\":\"y\",\"\\u0061ge_ms\":\"z\",\"channel\":\"c\"}",
+     {.n = 2, .age_ms = 1, .annotate = true},
+     "{\"channel\":\"c\",\"n\":\"2\",\"age_ms\":\"1\"}",
+     "{\"n\":\"2\",\"age_ms\":\"1\",\"channel\":\"a.b\"}"},
+    {"{\"n\":\"x\",\"lost\":\"y\",\"age_ms\":\"z\"}",
+     {.n = 2, .lost = 1},
+     "{\"n\":\"x\",\"age_ms\":\"z\",\"lost\":\"1\"}",
+     "{\"n\":\"x\",\"age_ms\":\"z\",\"lost\":\"1\",\"channel\":\"a.b\"}"},
+    /* Nothing to tell: not looked at. */
+    {"{ \"n\" : \"x\", \"lost\":\"y\" }",
+     {.n = 2, .age_ms = 1},
+     "{ \"n\" : \"x\", \"lost\":\"y\" }",
+     "{\"n\":\"x\",\"lost\":\"y\",\"channel\":\"a.b\"}"},
+};
+
+/* What conflation did is told in tags, in every encoding that has them. */
+static void test_marks(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(marks); i++) {
+        struct buf b = BUF_INIT;
+        char want[256];
+        struct msg *m = make("a.b", "1", marks[i].tags, "");
+        struct codec_pub p = marks[i].p;
+        p.msg = m;
+        encode_pub(&b, ENCODING_SSE, "a.*", true, &p);
+        snprintf(want, sizeof(want),
+                 "{\"channel\":\"a.b\",\"data\":1,\"tags\":%s}",
+                 marks[i].plain);
+        assert_text(buf_view(&b), want);
+        buf_clear(&b);
+        encode_pub(&b, ENCODING_UNI_SSE, "a.b", false, &p);
+        snprintf(want, sizeof(want),
+                 "{\"channel\":\"a.b\",\"pub\":{\"data\":1,\"tags\":%s}}",
+                 marks[i].plain);
+        assert_text(buf_view(&b), want);
+        buf_clear(&b);
+        encode_pub(&b, ENCODING_WS_JSON, "a.*", true, &p);
+        snprintf(want, sizeof(want),
+                 "{\"push\":{\"channel\":\"a.*\",\"pub\":{\"data\":1,"
+                 "\"tags\":%s,\"channel\":\"a.b\"}}}",
+                 marks[i].behind);
+        assert_text(buf_view(&b), want);
+        buf_clear(&b);
+        encode_pub(&b, ENCODING_SSE_RAW, "a.b", false, &p);
+        assert_text(buf_view(&b), "1");
+        buf_free(&b);
+        msg_unref(m);
+    }
+}
+
+static void test_snapshots(void **state)
+{
+    (void)state;
+    struct msg *a = make("a", "{\"x\":1}", "", "{\"user\":\"u\"}");
+    struct msg *b = make("a", "2", "{\"k\":\"v\"}", "");
+    struct codec_pub pubs[] = {
+        {.msg = a, .n = 1},
+        {.msg = b, .n = 4, .age_ms = 30, .annotate = true},
+        {.msg = b, .n = 1},
+    };
+    struct buf to = BUF_INIT;
+    buf_lit(&to, "before");
+    encode_snapshot(&to, STR_LIT("a"), false, pubs, 0);
+    assert_text(buf_view(&to), "before[]");
+    buf_clear(&to);
+    encode_snapshot(&to, STR_LIT("a"), false, pubs, 3);
+    assert_text(buf_view(&to),
+                "[{\"data\":{\"x\":1},\"info\":{\"user\":\"u\"}},"
+                "{\"data\":2,\"tags\":{\"k\":\"v\",\"n\":\"4\","
+                "\"age_ms\":\"30\"}},"
+                "{\"data\":2,\"tags\":{\"k\":\"v\"}}]");
+    buf_clear(&to);
+    encode_snapshot(&to, STR_LIT("*"), true, pubs, 1);
+    assert_text(buf_view(&to),
+                "[{\"data\":{\"x\":1},\"info\":{\"user\":\"u\"},"
+                "\"tags\":{\"channel\":\"a\"},\"channel\":\"a\"}]");
+    buf_free(&to);
+    msg_unref(a);
+    msg_unref(b);
+}
+
+static void test_grants(void **state)
+{
+    (void)state;
+    struct buf b = BUF_INIT;
+    struct throttle_grant g = {.mode = THROTTLE_LATEST, .rate = 5000};
+    encode_throttle_grant(&b, g, false);
+    assert_text(buf_view(&b), "{\"rate\":5,\"mode\":\"latest\"}");
+    buf_clear(&b);
+    g = (struct throttle_grant){.mode = THROTTLE_ALL, .rate = 200};
+    encode_throttle_grant(&b, g, true);
+    assert_text(buf_view(&b),
+                "{\"rate\":0.2,\"mode\":\"all\",\"snapshot\":false}");
+    buf_clear(&b);
+    g = (struct throttle_grant){.mode = THROTTLE_MERGE};
+    encode_throttle_grant(&b, g, false);
+    assert_text(buf_view(&b), "{\"rate\":0,\"mode\":\"merge\"}");
+    buf_free(&b);
+}
+
+/* The hub's way to merge_patch. */
+static void test_merge(void **state)
+{
+    (void)state;
+    struct buf b = BUF_INIT;
+    assert_int_equal(
+        encode_codec.merge(&b, STR_LIT("{\"a\":1}"), STR_LIT("{\"b\":2}"), 13),
+        0);
+    assert_text(buf_view(&b), "{\"a\":1,\"b\":2}");
+    assert_int_equal(
+        encode_codec.merge(&b, STR_LIT(""), STR_LIT("{\"b\":2}"), 6),
+        ERR_TOO_BIG);
+    buf_free(&b);
+}
+
 static void check_frames(struct buf *b, size_t count)
 {
     struct str rest = buf_view(b);
@@ -208,19 +356,21 @@ static void test_batches(void **state)
     (void)state;
     static const size_t counts[] = {1, 2, 15, 16, 17, 32, 33, 64};
     struct msg *msgs[64];
+    struct codec_pub pubs[64];
     char data[8];
     for (size_t i = 0; i < ARRAY_LEN(msgs); i++) {
         snprintf(data, sizeof(data), "%zu", i);
         msgs[i] = make("a", data, "", "");
+        pubs[i] = (struct codec_pub){.msg = msgs[i], .n = 1};
     }
     for (size_t i = 0; i < ARRAY_LEN(counts); i++) {
         struct buf b = BUF_INIT;
         struct buf want = BUF_INIT;
-        encode_codec.encode(&b, ENCODING_WS_JSON, STR_LIT("a"), false, msgs,
+        encode_codec.encode(&b, ENCODING_WS_JSON, STR_LIT("a"), false, pubs,
                             counts[i]);
         check_frames(&b, counts[i]);
         buf_clear(&b);
-        encode_codec.encode(&b, ENCODING_SSE_RAW, STR_LIT("a"), false, msgs,
+        encode_codec.encode(&b, ENCODING_SSE_RAW, STR_LIT("a"), false, pubs,
                             counts[i]);
         for (size_t k = 0; k < counts[i]; k++)
             buf_printf(&want, "data: %zu\n\n", k);
@@ -396,6 +546,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_publications),
         cmocka_unit_test(test_payload_bytes),
+        cmocka_unit_test(test_marks),
+        cmocka_unit_test(test_snapshots),
+        cmocka_unit_test(test_grants),
+        cmocka_unit_test(test_merge),
         cmocka_unit_test(test_batches),
         cmocka_unit_test(test_big_frames),
         cmocka_unit_test(test_replies),

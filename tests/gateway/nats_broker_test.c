@@ -219,6 +219,50 @@ static void tags_and_info_survive(void **state)
     fake_gone(f);
 }
 
+static void urgency_survives(void **state)
+{
+    static const char *const yes[] = {"true", "True", "TRUE", "1"};
+    static const char *const no[] = {"false", "0", "yes", "", "11", "truer"};
+    struct nats_node *n = *state;
+    struct fake_client *f = nats_node_subscriber(n, 1, "u");
+    char header[64];
+    nats_peer_send(&n->peer, "SUB weir.pub._.u 1\r\n");
+    nats_peer_flush(&n->peer);
+    nats_node_publish_parts(n, 0,
+                            (struct msg_parts){.channel = STR_LIT("u"),
+                                               .data = STR_LIT("1"),
+                                               .is_json = true,
+                                               .urgent = true});
+    nats_node_expect(n, f, "Pu|u|1|urgent\n");
+    nats_peer_wait(&n->peer, "Weir-Urgent: true\r\n\r\n1\r\n");
+    for (size_t i = 0; i < ARRAY_LEN(yes); i++) {
+        snprintf(header, sizeof(header), "Weir-Urgent: %s\r\n", yes[i]);
+        nats_peer_hpub(&n->peer, "weir.pub._.u", header, "2");
+        nats_node_expect(n, f, "Pu|u|2|urgent\n");
+    }
+    for (size_t i = 0; i < ARRAY_LEN(no); i++) {
+        snprintf(header, sizeof(header), "Weir-Urgent: %s\r\n", no[i]);
+        nats_peer_hpub(&n->peer, "weir.pub._.u", header, "3");
+        nats_node_expect(n, f, "Pu|u|3\n");
+    }
+    fake_gone(f);
+}
+
+static void items_are_named_by_the_namespace(void **state)
+{
+    struct nats_node *n = *state;
+    struct fake_client *f = nats_node_subscriber(n, 1, "keys:a");
+    struct fake_client *none = nats_node_subscriber(n, 1, "news:a");
+    nats_peer_pub(&n->peer, "weir.pub.keys.a", "{\"k\":\"EUR\"}");
+    nats_node_expect(n, f, "Pkeys:a|keys:a|{\"k\":\"EUR\"}|item\n");
+    nats_peer_pub(&n->peer, "weir.pub.keys.a", "{\"k\":{}}");
+    nats_node_expect(n, f, "Pkeys:a|keys:a|{\"k\":{}}|keyless\n");
+    nats_peer_pub(&n->peer, "weir.pub.news.a", "{\"k\":\"EUR\"}");
+    nats_node_expect(n, none, "Pnews:a|news:a|{\"k\":\"EUR\"}\n");
+    fake_gone(f);
+    fake_gone(none);
+}
+
 static void wrong_names_are_bad_requests(void **state)
 {
     struct nats_node *n = *state;
@@ -418,6 +462,7 @@ static void a_slow_node_counts_what_it_lost(void **state)
     nats_peer_open(&n->peer, &n->server);
     n->cfg = nats_node_config(n->server.port, "");
     hub_init(&hub, &o, on_gated_wake, arg);
+    hub.broker.node = NATS_NODE_ID;
     struct nats_broker *b = NULL;
     assert_int_equal(nats_broker_start(n->cfg, &hub, &b, err, sizeof(err)), 0);
     struct fake_client *f = fake_open(hub.shards[0], ENCODING_WS_JSON);
@@ -546,6 +591,7 @@ static void bad_options_stop_the_start(void **state)
     n->cfg = nats_node_config(n->server.port,
                               ",\"credentials\":\"/nonexistent/x.creds\"");
     fake_node_init(&n->hub, 1, &nats_node_hub_options);
+    n->hub.hub.broker.node = NATS_NODE_ID;
     int rc =
         nats_broker_start(n->cfg, &n->hub.hub, &n->broker, err, sizeof(err));
     assert_int_equal(rc, ERR_INVALID);
@@ -649,6 +695,7 @@ static void threads_publish_and_hear(void **state)
     nats_server_start(&n->server, NULL);
     n->cfg = nats_node_config(n->server.port, ",\"grace\":\"10ms\"");
     threads_init(&hub, &nats_node_hub_options);
+    hub.broker.node = NATS_NODE_ID;
     struct nats_broker *b = NULL;
     assert_int_equal(nats_broker_start(n->cfg, &hub, &b, err, sizeof(err)), 0);
     threads_run(&hub, act, args);
@@ -674,6 +721,8 @@ int main(void)
         RUNNING(order_of_a_publisher_is_kept),
         RUNNING(payloads_are_judged_by_the_namespace),
         RUNNING(tags_and_info_survive),
+        RUNNING(urgency_survives),
+        RUNNING(items_are_named_by_the_namespace),
         RUNNING(wrong_names_are_bad_requests),
         RUNNING(feeds_are_left_after_the_grace),
         ALONE(the_node_comes_up_without_nats),

@@ -113,6 +113,16 @@ static void test_head(void **state)
     unsigned retry = 0;
     assert_int_equal(sscanf(a.body.p, ":\nretry: %u\n\n", &retry), 1);
     assert_in_range(retry, 3000, 6000);
+    /* The session is the first event, and ends the head. */
+    static const char event[] = "\n\nevent: session\ndata: {\"session\":\"";
+    static const char last[] =
+        ",\"channels\":{\"a\":{\"rate\":0,\"mode\":\"all\"}}}\n\n";
+    const char *at = memmem(a.body.p, a.body.n, event, strlen(event));
+    assert_non_null(at);
+    struct str rest = str_skip(a.body, (size_t)(at - a.body.p) + strlen(event));
+    struct str name = str_cut(&rest, '"');
+    assert_true(str_starts(name, str_of(gate.app.node_id)));
+    assert_true(str_eq(rest, str_of(last)));
     end(&p);
 }
 
@@ -239,6 +249,10 @@ static const struct {
     {"GET /sse?channel=shut:*", "", 400},
     {"GET /sse?channel=a", "Origin: https://evil.example\r\n", 403},
     {"GET /sse?channel=a", "Origin: null\r\n", 403},
+    {"GET /sse?channel=a&rate=x", "", 400},
+    {"GET /sse?channel=a&rate=-1", "", 400},
+    {"GET /sse?channel=a&rate=", "", 400},
+    {"GET /sse?channel=a&mode=newest", "", 400},
     {"POST /sse?channel=a", "", 405},
     {"OPTIONS /sse", "Origin: https://a.test\r\n", 204},
     {"OPTIONS /sse", "Origin: https://evil.example\r\n", 403},

@@ -234,7 +234,7 @@ static void test_topics_take_turns(void **state)
     assert_in_range(turns, 1, 2);
     assert_non_null(topic_find(&s->topics, STR_LIT("crowd"),
                                msg_channel_hash(STR_LIT("crowd")), false)
-                        ->pass);
+                        ->plain.pass);
     fake_expect(f, "Pb|b|2\n");
     end();
 }

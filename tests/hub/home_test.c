@@ -338,8 +338,11 @@ static void bus_release(void *self, struct str channel, bool is_pattern)
     bus.releases++;
 }
 
-static const struct broker_ops bus_ops = {bus_publish, bus_acquire,
-                                          bus_release};
+static const struct broker_ops bus_ops = {
+    .publish = bus_publish,
+    .acquire = bus_acquire,
+    .release = bus_release,
+};
 
 static void on_feed_letter(void *reader, struct letter *self)
 {
@@ -360,7 +363,8 @@ static void begin_with_bus(void)
 {
     memset(&bus, 0, sizeof(bus));
     fake_node_init(&node, 2, NULL);
-    node.hub.broker = (struct broker){&bus_ops, &bus};
+    node.hub.broker.ops = &bus_ops;
+    node.hub.broker.self = &bus;
 }
 
 static void test_answer_waits_for_the_feed(void **state)

@@ -383,31 +383,31 @@ struct part {
 
 /* Subscribers come and go while a pass runs: everybody who was there when it
  * began and stays is served once, nobody who came later is. */
-static void run_pass(struct rand *r, struct topic *t, struct sub *subs,
+static void run_pass(struct rand *r, struct lane *l, struct sub *subs,
                      struct part *parts)
 {
-    t->limit = t->count;
+    l->limit = l->count;
     for (size_t i = 0; i < SUBS; i++) {
         parts[i].served = false;
         parts[i].may_be = parts[i].live;
     }
-    while (t->cursor < t->limit) {
-        struct sub *s = t->slots[t->cursor++].sub;
+    while (l->cursor < l->limit) {
+        struct sub *s = l->slots[l->cursor++].sub;
         struct part *p = &parts[s - subs];
         assert_true(p->live && p->may_be && !p->served);
         p->served = true;
         for (uint64_t n = rand_below(r, 4); n > 0; n--) {
             size_t i = (size_t)rand_below(r, SUBS);
             if (parts[i].live)
-                topic_remove(t, &subs[i]);
+                lane_remove(l, &subs[i]);
             else
-                topic_add(t, &subs[i], 0);
+                lane_add(l, &subs[i], 0);
             parts[i].live = !parts[i].live;
             parts[i].may_be = false;
         }
     }
-    t->cursor = 0;
-    t->limit = 0;
+    l->cursor = 0;
+    l->limit = 0;
     for (size_t i = 0; i < SUBS; i++)
         assert_true(!parts[i].may_be || parts[i].served);
 }
@@ -422,21 +422,22 @@ static void test_slots_while_a_pass_runs(void **state)
     rand_init(&r, 11);
     topic_index_init(&ix);
     struct topic *t = topic_get(&ix, STR_LIT("a"), hash_of("a"), false);
+    struct lane *l = &t->plain;
     t->asking = 1;
     for (size_t i = 0; i < SUBS; i++)
         subs[i].topic = t;
     for (unsigned i = 0; i < 20000; i++) {
         size_t at = (size_t)rand_below(&r, SUBS);
         if (!parts[at].live) {
-            topic_add(t, &subs[at], 0);
+            lane_add(l, &subs[at], 0);
             parts[at].live = true;
         }
-        run_pass(&r, t, subs, parts);
+        run_pass(&r, l, subs, parts);
         topic_index_check(&ix);
     }
     for (size_t i = 0; i < SUBS; i++) {
         if (parts[i].live)
-            topic_remove(t, &subs[i]);
+            lane_remove(l, &subs[i]);
     }
     t->asking = 0;
     topic_free(&ix, t);

@@ -7,24 +7,45 @@
 #include "base/mem.h"
 #include "hub/channel.h"
 
+bool fake_tells_encoding;
+
 static void encode(struct buf *to, enum encoding encoding, struct str topic,
-                   bool is_pattern, struct msg *const *msgs, size_t count)
+                   bool is_pattern, const struct codec_pub *pubs, size_t count)
 {
-    (void)encoding;
     (void)is_pattern;
     CHECK(count > 0);
     for (size_t i = 0; i < count; i++) {
         buf_char(to, 'P');
         buf_str(to, topic);
         buf_char(to, '|');
-        buf_str(to, msg_channel(msgs[i]));
+        buf_str(to, msg_channel(pubs[i].msg));
         buf_char(to, '|');
-        buf_str(to, msg_data(msgs[i]));
+        buf_str(to, msg_data(pubs[i].msg));
+        if (pubs[i].annotate)
+            buf_printf(to, "|n=%u", pubs[i].n);
+        if (pubs[i].lost)
+            buf_printf(to, "|lost=%u", pubs[i].lost);
+        if (fake_tells_encoding)
+            buf_printf(to, "|e=%u", (unsigned)encoding);
         buf_char(to, '\n');
     }
 }
 
-const struct codec fake_codec = {encode};
+/* States and patches are lists of letters: a patch adds its own. */
+static int merge(struct buf *to, struct str state, struct str patch,
+                 size_t max_bytes)
+{
+    if (state.n + patch.n > max_bytes)
+        return ERR_TOO_BIG;
+    buf_str(to, state);
+    for (size_t i = 0; i < patch.n; i++) {
+        if (state.n == 0 || !memchr(state.p, patch.p[i], state.n))
+            buf_char(to, patch.p[i]);
+    }
+    return 0;
+}
+
+const struct codec fake_codec = {encode, merge};
 
 struct fake_client *fake_of(struct client *c)
 {
@@ -55,8 +76,10 @@ static void on_kill(struct client *c)
     fake_gone(fake_of(c));
 }
 
-static void on_subscribed(struct client *c, struct sub *s, uint32_t error)
+static uint32_t on_subscribed(struct client *c, struct sub *s,
+                              const struct sub_answer *answer)
 {
+    uint32_t error = answer->error;
     struct fake_client *f = fake_of(c);
     struct str name = topic_name(s->topic);
     char line[CHANNEL_MAX_BYTES + 32];
@@ -64,8 +87,20 @@ static void on_subscribed(struct client *c, struct sub *s, uint32_t error)
     f->answers++;
     f->last_error = error;
     client_push_bytes(c, str_n(line, (size_t)n));
+    f->untold = answer->count < f->keep_back ? answer->count : f->keep_back;
+    f->told = answer->count - f->untold;
+    uint32_t told = f->told;
+    for (uint32_t i = 0; i < told; i++) {
+        struct codec_pub pub = {.msg = answer->snapshot[i], .n = 1};
+        struct buf text = BUF_INIT;
+        c->shard->hub->options.codec->encode(&text, c->encoding, name,
+                                             s->topic->is_pattern, &pub, 1);
+        client_push_bytes(c, buf_view(&text));
+        buf_free(&text);
+    }
     if (f->on_answer)
         f->on_answer(f, s, error);
+    return told;
 }
 
 static void on_closing(struct client *c)
@@ -73,7 +108,15 @@ static void on_closing(struct client *c)
     fake_of(c)->closings++;
 }
 
-static const struct transport transport = {on_write, on_close, on_kill};
+static void on_keep_late(struct client *c)
+{
+    fake_of(c)->keep_lates++;
+}
+
+static const struct transport transport = {.write = on_write,
+                                           .close = on_close,
+                                           .kill = on_kill,
+                                           .keep_late = on_keep_late};
 static const struct session_events events = {on_subscribed, on_closing};
 
 struct fake_client *fake_open(struct shard *s, enum encoding encoding)
@@ -124,12 +167,24 @@ void fake_expect(struct fake_client *f, const char *lines)
     f->read_bytes = f->wire.n;
 }
 
-int fake_subscribe(struct fake_client *f, const char *topic)
+int fake_subscribe_as(struct fake_client *f, const char *topic,
+                      const struct throttle_policy *policy,
+                      const struct throttle_request *request)
 {
     struct channel_name name;
     CHECK(channel_parse(str_of(topic), &name) == 0);
-    struct subscribe_options o = {.is_pattern = name.is_pattern};
+    struct subscribe_options o = {
+        .is_pattern = name.is_pattern,
+        .policy = policy,
+        .grant = throttle_decide(policy, request),
+    };
     return hub_subscribe(&f->client, name.full, &o);
+}
+
+int fake_subscribe(struct fake_client *f, const char *topic)
+{
+    return fake_subscribe_as(f, topic, &throttle_plain,
+                             &(struct throttle_request){0});
 }
 
 void fake_unsubscribe(struct fake_client *f, const char *topic)
@@ -147,9 +202,18 @@ static void on_published(struct publish_op *op)
 
 bool fake_publish(struct shard *from, const char *channel, const char *data)
 {
-    struct msg_parts parts = {.channel = str_of(channel),
-                              .data = str_of(data),
-                              .is_json = true,
+    return fake_publish_as(
+        from, &(struct fake_publication){.channel = channel, .data = data});
+}
+
+bool fake_publish_as(struct shard *from, const struct fake_publication *p)
+{
+    struct msg_parts parts = {.channel = str_of(p->channel),
+                              .data = str_of(p->data),
+                              .item = p->item,
+                              .policy = p->policy,
+                              .urgent = p->urgent,
+                              .is_json = !p->is_binary,
                               .born_ns = clock_now_ns()};
     struct msg *m = msg_new(&from->hub->budget, &parts);
     if (!m)
@@ -172,7 +236,11 @@ void fake_node_init(struct fake_node *n, unsigned shards,
     struct hub_options o = {.inflight_bytes = 64 << 20,
                             .slice = 3,
                             .queue_max_bytes = 1 << 20,
-                            .channel_limit = 128};
+                            .channel_limit = 128,
+                            .max_items = 1000,
+                            .last_max_bytes = 16 << 20,
+                            .state_max_bytes = 65536,
+                            .idle_ttl_ms = 60000};
     void *args[HOME_MAX_SHARDS];
     if (options)
         o = *options;
@@ -189,7 +257,7 @@ void fake_node_init(struct fake_node *n, unsigned shards,
 void fake_node_fini(struct fake_node *n)
 {
     hub_fini(&n->hub);
-    CHECK(n->hub.budget.used_bytes == 0);
+    CHECK(n->hub.budget.used_bytes == 0 && n->hub.held.used_bytes == 0);
 }
 
 void fake_turn(struct fake_node *n, unsigned shard)

@@ -2,7 +2,9 @@
  * plain lines, and a node whose shards are turned by hand.
  *
  *     S<topic>|<error>                  answer to a subscription
- *     P<topic>|<channel>|<data>         a publication
+ *     P<topic>|<channel>|<data>         a publication; then |n=<n> and
+ *                                       |lost=<n> where they are told, and
+ *                                       |e=<encoding> if fake_tells_encoding
  *
  * Why:    every hub test says what comes and when; nothing sleeps.
  * Owns:   a fake client owns its wire; the hub buries it.
@@ -16,6 +18,9 @@
 #include "hub/hub.h"
 
 extern const struct codec fake_codec;
+/* What a client gets says which encoding it was made for. A test that sets it
+ * takes it back. */
+extern bool fake_tells_encoding;
 
 struct fake_client {
     struct client client;
@@ -27,9 +32,13 @@ struct fake_client {
     unsigned writes;
     unsigned answers;
     uint32_t last_error;
-    unsigned closings; /* calls of events->closing */
-    unsigned closes;   /* calls of transport->close */
+    unsigned closings;   /* calls of events->closing */
+    unsigned closes;     /* calls of transport->close */
+    unsigned keep_lates; /* calls of transport->keep_late */
     uint32_t close_code;
+    uint32_t keep_back; /* of a snapshot: this many are not told at once */
+    uint32_t told;      /* of the last answer's snapshot, behind its S line */
+    uint32_t untold;
     /* Optional: runs first when a subscription is answered. */
     void (*on_answer)(struct fake_client *f, struct sub *s, uint32_t error);
     void *arg; /* the test's */
@@ -56,6 +65,20 @@ void fake_expect(struct fake_client *f, const char *lines);
 /* hub_subscribe, pattern or not by the name; its result. */
 int fake_subscribe(struct fake_client *f, const char *topic);
 void fake_unsubscribe(struct fake_client *f, const char *topic);
+/* The same, throttled. */
+int fake_subscribe_as(struct fake_client *f, const char *topic,
+                      const struct throttle_policy *policy,
+                      const struct throttle_request *request);
+/* A publication of an item (0: the channel's) under a policy. */
+struct fake_publication {
+    const char *channel;
+    const char *data;
+    uint64_t item;
+    const struct throttle_policy *policy;
+    bool urgent;
+    bool is_binary;
+};
+bool fake_publish_as(struct shard *from, const struct fake_publication *p);
 /* Publish JSON from a shard; false when the budget refuses. */
 bool fake_publish(struct shard *from, const char *channel, const char *data);
 

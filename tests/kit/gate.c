@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -13,32 +12,13 @@
 #include "gateway/transport/http.h"
 #include "gateway/transport/wire.h"
 #include "gateway/transport/ws.h"
-
-/* --- the clock ------------------------------------------------------------ */
+#include "tests/kit/still.h"
 
 #define START_NS (1000ull * 1000000000ull)
-
-static uint64_t frozen_ns; /* 0: the clock runs */
-static unsigned reads;     /* of the clock in this turn */
-
 /* lws rounds the time until its next timer down to milliseconds, so libuv
- * would ask it again and again for ever: who looks that often sees the clock
- * move a little. */
+ * would ask it again and again for ever: who looks that often in one turn
+ * sees the clock move a little. */
 #define READS_PATIENTLY 1000
-#define NUDGE_NS 100000u
-
-/* Takes libc's place in this program: also libuv and lws see our time. */
-int clock_gettime(clockid_t id, struct timespec *ts)
-{
-    if (frozen_ns && (id == CLOCK_MONOTONIC || id == CLOCK_MONOTONIC_COARSE)) {
-        if (++reads > READS_PATIENTLY)
-            frozen_ns += NUDGE_NS;
-        ts->tv_sec = (time_t)(frozen_ns / 1000000000u);
-        ts->tv_nsec = (long)(frozen_ns % 1000000000u);
-        return 0;
-    }
-    return (int)syscall(SYS_clock_gettime, id, ts);
-}
 
 /* --- the node ------------------------------------------------------------- */
 
@@ -46,6 +26,10 @@ static void make_loops(struct gate *g, unsigned count)
 {
     const struct config *cfg = g->app.config;
     struct hub_options o = {
+        .max_items = (uint32_t)cfg->throttle.max_items,
+        .last_max_bytes = (size_t)cfg->throttle.max_bytes,
+        .idle_ttl_ms = (uint64_t)cfg->throttle.idle_ttl_ms,
+        .state_max_bytes = (size_t)cfg->channel.max_publication_size,
         .shards = count,
         .inflight_bytes = cfg->hub.inflight_max_size,
         .slice = (uint32_t)cfg->hub.slice,
@@ -70,7 +54,7 @@ void gate_init(struct gate *g, unsigned shards, const char *json)
     char err[512];
     CHECK(shards >= 1 && shards <= GATE_SHARDS_MAX);
     memset(g, 0, sizeof(*g));
-    frozen_ns = START_NS;
+    still_at(START_NS);
     g->app.config =
         config_parse(json, strlen(json), "test", NULL, err, sizeof(err));
     if (!g->app.config)
@@ -95,13 +79,13 @@ void gate_fini(struct gate *g)
     for (unsigned i = 0; i < g->app.hub.count; i++)
         free(g->loops[i]);
     config_free((struct config *)g->app.config);
-    frozen_ns = 0;
+    still_at(0);
 }
 
 void gate_turn(struct gate *g, unsigned shard)
 {
     struct loop *l = g->loops[shard];
-    reads = 0;
+    still_be_patient(READS_PATIENTLY);
     loop_turn(l, UV_RUN_NOWAIT);
 }
 
@@ -148,7 +132,7 @@ void gate_settle(struct gate *g)
 
 void gate_pass(struct gate *g, uint64_t ms)
 {
-    frozen_ns += ms * 1000000u;
+    still_pass_ns(ms * 1000000u);
     gate_settle(g);
 }
 

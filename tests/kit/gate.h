@@ -7,7 +7,7 @@
  *         which shards were turned, and of gate_pass: nothing sleeps.
  * Owns:   a gate its loops and config, a peer its socket and what it read.
  * Thread: one. From gate_init on, CLOCK_MONOTONIC is the gate's in the whole
- *         process (this file has a clock_gettime of its own).
+ *         process (tests/kit/still).
  * Uses:   gateway/. */
 #ifndef WEIR_TESTS_KIT_GATE_H
 #define WEIR_TESTS_KIT_GATE_H

@@ -7,24 +7,31 @@
 
 /* The kit's lines, with tags and info where there are any. */
 static void encode(struct buf *to, enum encoding encoding, struct str topic,
-                   bool is_pattern, struct msg *const *msgs, size_t count)
+                   bool is_pattern, const struct codec_pub *pubs, size_t count)
 {
     (void)encoding;
     (void)is_pattern;
     for (size_t i = 0; i < count; i++) {
-        struct str c = msg_channel(msgs[i]);
-        struct str d = msg_data(msgs[i]);
-        struct str t = msg_tags(msgs[i]);
-        struct str f = msg_info(msgs[i]);
+        const struct msg *m = pubs[i].msg;
+        struct str c = msg_channel(m);
+        struct str d = msg_data(m);
+        struct str t = msg_tags(m);
+        struct str f = msg_info(m);
         buf_printf(to, "P%.*s|%.*s|%.*s", STR_ARG(topic), STR_ARG(c),
                    STR_ARG(d));
         if (t.n || f.n)
             buf_printf(to, "|%.*s|%.*s", STR_ARG(t), STR_ARG(f));
+        if (m->urgent)
+            buf_lit(to, "|urgent");
+        if (m->item != msg_item_hash(c, STR_LIT("")))
+            buf_lit(to, "|item");
+        if (m->keyless)
+            buf_lit(to, "|keyless");
         buf_char(to, '\n');
     }
 }
 
-static const struct codec codec = {encode};
+static const struct codec codec = {.encode = encode};
 
 const struct hub_options nats_node_hub_options = {
     .shards = 2,
@@ -32,6 +39,10 @@ const struct hub_options nats_node_hub_options = {
     .slice = 64,
     .queue_max_bytes = 8 << 20,
     .channel_limit = 4096,
+    .max_items = 1000,
+    .last_max_bytes = 16 << 20,
+    .state_max_bytes = 65536,
+    .idle_ttl_ms = 60000,
     .codec = &codec,
 };
 
@@ -50,6 +61,7 @@ struct config *nats_node_config(int port, const char *nats)
                "\"allow_patterns\":true,\"non_json\":\"string\"},"
                "{\"name\":\"objects\",\"non_json\":\"string\","
                "\"publication_data_format\":\"json_object\"},"
+               "{\"name\":\"keys\",\"throttle\":{\"key\":\"/k\"}},"
                "{\"name\":\"bytes\",\"publication_data_format\":\"binary\"}"
                "]}}",
                port, nats);
@@ -69,6 +81,9 @@ void nats_node_start(struct nats_node *n, const char *nats)
         o.inflight_bytes = n->inflight_bytes;
     n->cfg = nats_node_config(n->server.port, nats);
     fake_node_init(&n->hub, 2, &o);
+    n->hub.hub.broker.node = NATS_NODE_ID;
+    n->hub.hub.broker.asked = n->asked;
+    n->hub.hub.broker.asked_arg = n;
     int rc =
         nats_broker_start(n->cfg, &n->hub.hub, &n->broker, err, sizeof(err));
     if (rc != 0)

@@ -3,8 +3,8 @@
  * post to them, and a nats-server with a peer beside it.
  *
  *     namespaces: none, news, all (patterns), quotes (market.quotes), plant
- *     (site.3, patterns, non_json string), objects (json_object), bytes
- *     (binary); publications of at most 1,000 bytes
+ *     (site.3, patterns, non_json string), objects (json_object), keys
+ *     (throttle.key /k), bytes (binary); publications of at most 1,000 bytes
  *
  * Owns:   all of it. Thread: the test's. Bounds: NATS_PATIENCE_MS.
  * Uses:   tests/kit/fake, tests/kit/nats_peer, gateway/broker/nats. */
@@ -19,8 +19,11 @@
 #include "tests/kit/fake.h"
 #include "tests/kit/nats_peer.h"
 
-/* Two shards; lines like the fake kit's, followed by |tags|info if any. */
+/* Two shards; lines like the fake kit's, followed by |tags|info if any, and by
+ * |urgent, |item (not the channel's own) and |keyless of those that are. */
 extern const struct hub_options nats_node_hub_options;
+
+#define NATS_NODE_ID "7d444840-9dc0-4dd1-b245-5ffdce74fad2"
 
 struct nats_node {
     struct nats_server server;
@@ -29,7 +32,9 @@ struct nats_node {
     struct fake_node hub;
     struct nats_broker *broker;
     int64_t inflight_bytes; /* 0: plenty */
-    unsigned sent;          /* publishes under way and done */
+    /* Of the broker, with this struct; NULL: no other node is answered. */
+    void (*asked)(void *arg, struct node_request *r);
+    unsigned sent; /* publishes under way and done */
     unsigned answered;
     unsigned ok;
     unsigned fed; /* acquires answered */

@@ -56,13 +56,13 @@ static void on_pause(struct session *s, bool paused)
 }
 
 static const struct session_ops duplex = {
-    .transport = {on_write, on_close, on_kill},
+    .transport = {.write = on_write, .close = on_close, .kill = on_kill},
     .pause = on_pause,
     .bidirectional = true,
 };
 
 static const struct session_ops simplex = {
-    .transport = {on_write, on_close, on_kill},
+    .transport = {.write = on_write, .close = on_close, .kill = on_kill},
     .pause = on_pause,
     .bidirectional = false,
 };
