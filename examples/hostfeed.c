@@ -1,10 +1,12 @@
 /* hostfeed.c — a live feed for the demo: this host's CPU, memory, network and
  * disk, published 20 times a second to host:cpu, host:mem, host:net and
- * host:disk.
+ * host:disk; or, with --ticker, invented quotes, 600 a second, to
+ * ticker:quotes.
  *
  * One thread, one loop: sample on the beat, send one batch, read the answers
  * while waiting for the next beat. hostfeed_proc reads and formats,
- * hostfeed_link connects and sends; here are the options and the beat.
+ * hostfeed_ticker invents, hostfeed_link connects and sends; here are the
+ * options and the beat.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -14,11 +16,15 @@
 
 #include "examples/hostfeed_link.h"
 #include "examples/hostfeed_proc.h"
+#include "examples/hostfeed_ticker.h"
 
 #define NS_PER_S INT64_C(1000000000)
 #define HZ_MAX 100
+#define HOST_HZ 20
+#define TICKER_HZ 50
 #define SECONDS_MAX 31536000
 #define PAYLOAD_MAX 4096
+#define QUOTE_MAX 256
 #define WINDOW_NS (NS_PER_S / 2)  /* rates are over this, see hostfeed_proc.h */
 #define RING (HZ_MAX / 2 + 1)     /* a window at the highest rate */
 #define GOODBYE_NS (NS_PER_S / 2) /* for the last answers, at the end */
@@ -27,6 +33,7 @@ enum { EXIT_USAGE = 2 };
 
 struct options {
     struct link_target target;
+    bool ticker; /* quotes, not this host */
     int hz;
     int seconds; /* 0: until a signal */
 };
@@ -35,12 +42,13 @@ static const char usage[] =
     "usage: hostfeed [--api URL] [--key KEY] [options]\n"
     "       hostfeed --nats URL [--prefix NAME] [options]\n"
     "Publishes this host's CPU, memory, network and disk to a weir gateway.\n"
+    "  --ticker          publish invented quotes of 12 symbols instead\n"
     "  --api URL         gateway, default http://127.0.0.1:8000\n"
     "  --key KEY         its http_api.key, default $WEIR_HTTP_API_KEY\n"
     "  --nats URL        publish to nats://[user:password@]host[:port] instead\n"
     "  --prefix NAME     first token of the NATS subjects, default weir\n"
-    "  --namespace NAME  namespace of the channels, default host\n"
-    "  --hz N            publications a second, 1 to 100, default 20\n"
+    "  --namespace NAME  namespace of the channels, default host or ticker\n"
+    "  --hz N            times a second, 1 to 100, default 20, ticker 50\n"
     "  --seconds N       stop after that long, default: run until a signal\n"
     "  --help            this text\n";
 
@@ -162,6 +170,9 @@ static void parse_option(struct options *o, int letter)
     case 's':
         o->target.space = parse_name("namespace", optarg, "");
         break;
+    case 'q':
+        o->ticker = true;
+        break;
     case 'z':
         o->hz = parse_number("hz", optarg, 1, HZ_MAX);
         break;
@@ -185,6 +196,7 @@ static void parse_options(struct options *o, int argc, char **argv)
         {"nats", required_argument, NULL, 'n'},
         {"prefix", required_argument, NULL, 'p'},
         {"namespace", required_argument, NULL, 's'},
+        {"ticker", no_argument, NULL, 'q'},
         {"hz", required_argument, NULL, 'z'},
         {"seconds", required_argument, NULL, 't'},
         {"help", no_argument, NULL, 'h'},
@@ -193,8 +205,7 @@ static void parse_options(struct options *o, int argc, char **argv)
     const char *key = getenv("WEIR_HTTP_API_KEY");
     bool api = false;
     bool nats = false;
-    *o = (struct options){.hz = 20,
-                          .target = {.prefix = "weir", .space = "host"}};
+    *o = (struct options){.target = {.prefix = "weir"}};
     parse_url(&o->target, "http://127.0.0.1:8000", "http://", "8000");
     o->target.key = key && *key ? parse_key(key) : NULL;
     for (int c; (c = getopt_long(argc, argv, "h", known, NULL)) != -1;) {
@@ -206,6 +217,10 @@ static void parse_options(struct options *o, int argc, char **argv)
         fail_usage("\"%s\" is not an option", argv[optind]);
     if (api && nats)
         fail_usage("--api and --nats exclude each other");
+    if (!o->target.space)
+        o->target.space = o->ticker ? "ticker" : "host";
+    if (!o->hz)
+        o->hz = o->ticker ? TICKER_HZ : HOST_HZ;
 }
 
 static void handle_signals(void)
@@ -232,7 +247,7 @@ static const struct proc_sample *window_start(unsigned beat)
     return was;
 }
 
-static bool publish_beat(unsigned beat)
+static bool publish_host(unsigned beat)
 {
     static char payload[PROC_TOPICS][PAYLOAD_MAX];
     struct link_item items[PROC_TOPICS];
@@ -245,6 +260,30 @@ static bool publish_beat(unsigned beat)
             .name = proc_topic_name(topic), .json = t.p, .json_n = t.n};
     }
     return link_publish(&feed, items, PROC_TOPICS);
+}
+
+static bool publish_quotes(unsigned seq)
+{
+    static char payload[TICKER_SYMBOLS][QUOTE_MAX];
+    struct link_item items[TICKER_SYMBOLS];
+    ticker_step();
+    for (int i = 0; i < TICKER_SYMBOLS; i++) {
+        struct text t = {.p = payload[i], .max = QUOTE_MAX};
+        ticker_write(&t, i, seq);
+        if (t.full)
+            return false;
+        items[i] = (struct link_item){
+            .name = ticker_channel(), .json = t.p, .json_n = t.n};
+    }
+    return link_publish(&feed, items, TICKER_SYMBOLS);
+}
+
+static bool publish_beat(const struct options *o, unsigned beat, unsigned sent)
+{
+    if (o->ticker)
+        return publish_quotes(sent + 1);
+    proc_read(&ring[beat % RING]);
+    return publish_host(beat);
 }
 
 static void say_goodbye(unsigned sent, unsigned beats)
@@ -273,8 +312,7 @@ int main(int argc, char **argv)
         link_run(&feed, next_ns);
         if (proc_now_ns() < next_ns)
             continue;
-        proc_read(&ring[beat % RING]);
-        sent += publish_beat(beat++);
+        sent += publish_beat(&o, beat++, sent);
         next_ns += period_ns;
         if (next_ns < proc_now_ns()) /* late, after a slow connect: no burst */
             next_ns = proc_now_ns() + period_ns;

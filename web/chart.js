@@ -9,14 +9,16 @@
 const DELAY_MS = 250;
 const HOLE_MS = 1500;
 const JUMP_MS = 5000;
+const EARLY_MS = 500;
 const CALM_MS = 1000;
 const CAPACITY = 1024; // samples; 30 s at 20 Hz are 600
 
 export class Playhead {
   see(t, now) {
     const d = now - t;
-    if (this.offset === undefined || Math.abs(d - this.offset) > JUMP_MS)
-      this.offset = d; // first sample, or somebody set a clock
+    const late = d - this.offset;
+    if (this.offset === undefined || late > JUMP_MS || late < -EARLY_MS)
+      this.offset = d; // first sample, an old one before, or a clock was set
     else
       this.offset += (d - this.offset) * (d < this.offset ? 0.2 : 0.002);
   }
@@ -31,24 +33,27 @@ export class Series {
   constructor() {
     this.t = new Float64Array(CAPACITY);
     this.v = new Float64Array(CAPACITY);
+    this.reach = new Float64Array(CAPACITY);
     this.n = 0; // samples ever pushed
   }
 
-  push(t, v) {
+  /* reach: ms to the next sample that are no hole, where samples are rare. */
+  push(t, v, reach = 0) {
     if (this.n && t <= this.t[(this.n - 1) % CAPACITY])
       return; // out of order: the line goes one way only
     this.t[this.n % CAPACITY] = t;
-    this.v[this.n++ % CAPACITY] = v;
+    this.v[this.n % CAPACITY] = v;
+    this.reach[this.n++ % CAPACITY] = HOLE_MS + reach;
   }
 
-  /* Calls each(t, v) from the sample before `from` on. */
+  /* Calls each(t, v, reach) from the sample before `from` on. */
   since(from, each) {
     const first = Math.max(0, this.n - CAPACITY);
     let i = this.n;
     while (i > first && this.t[(i - 1) % CAPACITY] >= from)
       i--;
     for (i = Math.max(first, i - 1); i < this.n; i++)
-      each(this.t[i % CAPACITY], this.v[i % CAPACITY]);
+      each(this.t[i % CAPACITY], this.v[i % CAPACITY], this.reach[i % CAPACITY]);
   }
 
   peak(from, least = 0) {
@@ -103,14 +108,15 @@ export function niceCeil(v) {
 /* The line of one series and the area under it. x and y map time and value
  * to pixels; without fill or width there is no area or no line. */
 export function drawSeries(c, series, { from, to, x, y, base, colour, fill, width = 1.75 }) {
+  let reached = 0; // up to when the line goes on over a gap
   const line = new Path2D();
   const area = new Path2D();
   let last = null;
   const close = () => last && (area.lineTo(x(last), base), area.closePath());
-  series.since(from, (t, v) => {
+  series.since(from, (t, v, reach) => {
     if (t > to + 1000)
       return;
-    if (last === null || t - last > HOLE_MS) {
+    if (last === null || t > Math.max(reached, last + reach)) {
       close();
       line.moveTo(x(t), y(v));
       area.moveTo(x(t), base);
@@ -118,6 +124,7 @@ export function drawSeries(c, series, { from, to, x, y, base, colour, fill, widt
     line.lineTo(x(t), y(v));
     area.lineTo(x(t), y(v));
     last = t;
+    reached = t + reach;
   });
   close();
   if (fill) {

@@ -20,12 +20,12 @@ export class Cores {
     this.shown = []; // what the bars show: eased towards now
   }
 
-  push(t, loads) {
+  push(t, loads, reach) {
     while (this.series.length < loads.length)
       this.series.push(new Series());
     this.series.length = this.now.length = loads.length;
     loads.forEach((v, i) => {
-      this.series[i].push(t, v);
+      this.series[i].push(t, v, reach);
       this.now[i] = v;
     });
   }

@@ -1,4 +1,5 @@
-/* dashboard.js — what hostfeed publishes, as numbers and pictures. */
+/* dashboard.js — what hostfeed publishes, as numbers and pictures, as often
+ * as the reader asks for it and hardly ever while nobody looks. */
 
 import { Chart, animate, Playhead, Series } from "./chart.js";
 import { Cores } from "./cores.js";
@@ -6,9 +7,11 @@ import { LiveStream } from "./stream.js";
 import { duration, showState, size, speed } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
-const RATE_MS = 1000; // updates a second are counted over this
+const RATE_MS = 1000;    // updates a second are counted over this
+const RATE_TURNS = 2;    // or over this many intervals of a slow rate
+const HIDDEN_RATE = 0.2; // for a tab that nobody sees
 const WINDOW_MS = 30000;
-const TEXT_MS = 200;  // numbers that change faster cannot be read
+const TEXT_MS = 200;     // numbers that change faster cannot be read
 
 const playhead = new Playhead();
 const series = {};
@@ -43,34 +46,51 @@ function pairChart(id, into, out) {
   });
 }
 
-const latest = {};   // the last message of each channel
-const arrivals = []; // when updates came, newest last
+const latest = {};       // the last message of each channel
+let interval = 0;        // of the granted rate; 0: as it comes
+let since = 0;           // when it was granted
+let arrivals = [];       // {at, n} of the updates since then, newest last
+let marked = false;      // the gateway says what updates stand for
 
+/* The segment before a sample is drawn when it is as long as the rate, now or
+ * before, lets it be. */
 const take = {
   "host:cpu"(d) {
-    series.cpu.push(d.t, d.total);
-    charts.cores.push(d.t, d.cores);
+    series.cpu.push(d.t, d.total, interval);
+    charts.cores.push(d.t, d.cores, interval);
   },
   "host:mem"(d) {
-    series.mem.push(d.t, (100 * d.used) / d.total);
+    series.mem.push(d.t, (100 * d.used) / d.total, interval);
   },
   "host:net"(d) {
-    series.rx.push(d.t, d.rx);
-    series.tx.push(d.t, d.tx);
+    series.rx.push(d.t, d.rx, interval);
+    series.tx.push(d.t, d.tx, interval);
   },
   "host:disk"(d) {
-    series.read.push(d.t, d.read);
-    series.write.push(d.t, d.write);
+    series.read.push(d.t, d.read, interval);
+    series.write.push(d.t, d.write, interval);
   },
 };
 
-const stream = new LiveStream(Object.keys(take), {
-  onData(channel, data) {
+const chosenRate = () => Number($("pace").querySelector(":checked").value);
+const wantedRate = () => (document.hidden ? HIDDEN_RATE : chosenRate());
+
+const channels = Object.fromEntries(Object.keys(take).map((c) => [c, wantedRate()]));
+const stream = new LiveStream(channels, {
+  onData(channel, data, tags) {
     const now = performance.now();
-    arrivals.push(now);
+    arrivals.push({ at: now, n: Number(tags?.n ?? 1) });
+    marked ||= tags?.n !== undefined;
     latest[channel] = data;
     playhead.see(data.t, now);
     take[channel]?.(data);
+  },
+  onGrant(granted) {
+    const rate = granted["host:cpu"]?.rate ?? 0;
+    interval = rate ? 1000 / rate : 0;
+    since = performance.now();
+    arrivals = [];
+    put("granted", rate ? rate + " /s" : "all");
   },
   onState(state, words, self) {
     showState($("state"), state, words);
@@ -123,11 +143,22 @@ const write = {
   },
 };
 
-function writeNumbers() {
-  const since = performance.now() - RATE_MS;
-  while (arrivals.length && arrivals[0] < since)
+function writePace() {
+  const now = performance.now();
+  const window = Math.max(RATE_MS, RATE_TURNS * interval);
+  while (arrivals.length && arrivals[0].at < now - window)
     arrivals.shift();
-  put("rate", String(arrivals.length));
+  const seconds = Math.min(window, Math.max(RATE_MS, now - since)) / 1000;
+  const rate = arrivals.length / seconds;
+  put("rate", rate.toFixed(rate && rate < 10 ? 1 : 0));
+  if (!marked || !arrivals.length)
+    return;
+  const mean = arrivals.reduce((sum, { n }) => sum + n, 0) / arrivals.length;
+  put("stands", mean.toFixed(mean < 10 ? 1 : 0));
+}
+
+function writeNumbers() {
+  writePace();
   for (const [channel, data] of Object.entries(latest))
     write[channel]?.(data);
   if (latest["host:cpu"])
@@ -135,6 +166,9 @@ function writeNumbers() {
       ? "Read from /proc, drawn as it arrives"
       : "Last reading at " + new Date(latest["host:cpu"].t).toLocaleTimeString());
 }
+
+$("pace").onchange = () => stream.setRate(wantedRate());
+document.addEventListener("visibilitychange", () => stream.setRate(wantedRate()));
 
 setInterval(writeNumbers, TEXT_MS);
 animate((now) => {

@@ -1,4 +1,4 @@
-/* index.js — the landing page: a live preview of both demos. */
+/* index.js — the landing page: a live preview of the demos. */
 
 import { Chart, animate, Playhead, Series } from "./chart.js";
 import { LiveStream } from "./stream.js";
@@ -6,6 +6,7 @@ import { showState } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
 const TALK_MAX = 3;
+const QUOTES_MAX = 4;
 
 const playhead = new Playhead();
 const cpu = new Series();
@@ -25,12 +26,29 @@ function addLine(text) {
     $("talk").firstElementChild.remove();
 }
 
-new LiveStream(["host:cpu", "chat:lobby"], {
+/* The first symbols that come get a row each and keep it. */
+const rows = new Map();
+
+function showQuote({ symbol, price }) {
+  if (!rows.has(symbol) && rows.size < QUOTES_MAX) {
+    const row = document.createElement("p");
+    row.append(document.createElement("span"), document.createElement("b"));
+    row.firstChild.textContent = symbol;
+    $("quotes").append(row);
+    rows.set(symbol, row);
+  }
+  if (rows.has(symbol))
+    rows.get(symbol).lastChild.textContent = price.toFixed(2);
+}
+
+new LiveStream({ "host:cpu": undefined, "chat:lobby": undefined, "ticker:quotes": 1 }, {
   onData(channel, data) {
     if (channel === "host:cpu") {
       playhead.see(data.t, performance.now());
       cpu.push(data.t, data.total);
       $("cpu").textContent = data.total.toFixed(0);
+    } else if (channel === "ticker:quotes") {
+      showQuote(data);
     } else if (typeof data?.text === "string") {
       addLine(data.text);
     }

@@ -9,6 +9,12 @@
  *   client.subscribe("chat:lobby", { onPublication: (data, info) => ... });
  *   client.connect();
  *   await client.publish("chat:lobby", { text: "hi" });
+ *
+ * In a throttled namespace a subscription may ask for a rate, and for another
+ * one later; what was granted is told:
+ *
+ *   client.subscribe("ticker:quotes", { data: { rate: 2 }, onPublication, onSubscribed });
+ *   const granted = await client.throttle("ticker:quotes", { rate: 0.2 });
  */
 
 const BACKOFF_MS = [500, 20000];
@@ -53,10 +59,13 @@ export class WeirClient {
     this.leave("closed", "Closed");
   }
 
-  /* handlers: onPublication(data, info, channel); onSubscribed(),
-   * onError(error) when the server refuses for good. */
+  /* handlers: onPublication(data, info, channel, tags); onSubscribed(result,
+   * asked) after every subscribe; onError(error) when the server refuses for
+   * good. The publications of a result, the state at the subscribe, go to
+   * onSnapshot, or to onPublication without one, before onSubscribed.
+   * handlers.data goes with every subscribe; `asked` is what went. */
   subscribe(channel, handlers) {
-    this.subscriptions.set(channel, handlers);
+    this.subscriptions.set(channel, { ...handlers });
     if (this.state === "live")
       this.write([this.subscribeCommand(channel)]);
   }
@@ -71,6 +80,20 @@ export class WeirClient {
    * before the answer. */
   publish(channel, data) {
     return this.call("publish", { channel, data });
+  }
+
+  /* Resolves to the data of the answer; rejects as publish does. */
+  rpc(method, data) {
+    return this.call("rpc", { method, data }).then((reply) => reply.rpc.data);
+  }
+
+  /* Asks for another rate or mode; resolves to what was granted. Kept for the
+   * next connection, whatever becomes of this request. */
+  throttle(channel, wish) {
+    const handlers = this.subscriptions.get(channel);
+    if (handlers)
+      handlers.data = { ...handlers.data, ...wish };
+    return this.rpc("weir.throttle", { channel, ...wish });
   }
 
   call(verb, body) {
@@ -156,7 +179,7 @@ export class WeirClient {
   onPush({ channel, pub, unsubscribe }) {
     const handlers = this.subscriptions.get(channel);
     if (pub)
-      handlers?.onPublication?.(pub.data, pub.info, pub.channel ?? channel);
+      handlers?.onPublication?.(pub.data, pub.info, pub.channel ?? channel, pub.tags);
     else if (unsubscribe && unsubscribe.code >= 2500)
       this.resubscribe(channel, 0);
     else if (unsubscribe)
@@ -181,8 +204,17 @@ export class WeirClient {
       else
         this.giveUp(channel, error);
     };
-    const done = () => this.subscriptions.get(channel)?.onSubscribed?.();
-    return this.command("subscribe", { channel }, done, retry);
+    const data = this.subscriptions.get(channel)?.data;
+    const done = (reply) => this.onSubscribed(channel, reply.subscribe, data);
+    return this.command("subscribe", { channel, data }, done, retry);
+  }
+
+  onSubscribed(channel, result, asked) {
+    const handlers = this.subscriptions.get(channel);
+    const take = handlers?.onSnapshot ?? handlers?.onPublication;
+    for (const pub of result.publications ?? [])
+      take?.(pub.data, pub.info, pub.channel ?? channel, pub.tags);
+    handlers?.onSubscribed?.(result, asked);
   }
 
   resubscribe(channel, attempt) {

@@ -23,6 +23,13 @@ export function duration(seconds) {
   return h ? h + " h " + m + " min" : m + " min";
 }
 
+/* How old something is, from milliseconds. */
+export function age(ms) {
+  if (ms < 9950)
+    return (ms / 1000).toFixed(1) + " s";
+  return ms < 119500 ? Math.round(ms / 1000) + " s" : duration(ms / 1000);
+}
+
 export function showState(pill, state, words) {
   pill.dataset.state = state;
   if (pill.textContent !== words)

@@ -105,14 +105,6 @@ test('words written while the gateway is away are sent once it is back',
         assert.deepStrictEqual([...mira.problems, ...jonas.problems], []);
     });
 
-/* What lies outside the window, left or right, or is cut by its own box. */
-const overflowing = (page) => page.$$eval('body *', (nodes) => nodes
-    .map((node) => ({ node, box: node.getBoundingClientRect() }))
-    .filter(({ node, box }) => box.width > 0 &&
-        (box.left < -0.5 || box.right > window.innerWidth + 0.5 ||
-        (node.clientWidth > 0 && node.scrollWidth > node.clientWidth)))
-    .map(({ node }) => node.outerHTML.slice(0, 80)));
-
 /* The words under the last own line, and whether all of them can be seen
  * between the bar and the input row; null while there are none. */
 const lastFate = (page) => page.evaluate(() => {
@@ -146,14 +138,14 @@ test('a narrow phone shows all of it, connected or not', async (t) => {
         (box) => box.scrollHeight > box.clientHeight), 'the list is too short');
     await say(page, 'said');
     await waitFate(page, 'Sent');
-    assert.deepStrictEqual(await overflowing(page), []);
+    assert.deepStrictEqual(await kit.overflowing(page), []);
     await kit.screenshot(page, 'chat-narrow', false);
     await gw.kill();
     await page.waitForSelector('#state:has-text("Reconnecting")');
     await say(page, 'said while away');
     await waitFate(page, 'Waiting for the connection');
     assert.strictEqual(await page.textContent('#state'), 'Reconnecting');
-    assert.deepStrictEqual(await overflowing(page), []);
+    assert.deepStrictEqual(await kit.overflowing(page), []);
     await kit.screenshot(page, 'chat-narrow-away', false);
     await page.setViewportSize({ width: 375, height: 380 });
     await kit.waitFor(async () => (await lastFate(page)).inSight,

@@ -4,7 +4,7 @@
 
 const assert = require('node:assert');
 const { test } = require('node:test');
-const { HOSTFEED, demoConfig, demoGateway, endFeed, startFeed } =
+const { HOSTFEED, demoConfig, demoGateway, endFeed, startFeed, startTicker } =
     require('./kit');
 const { HOST, freePort, launch, natsClient, natsServer, run, sse, waitFor } =
     require('../kit');
@@ -105,6 +105,41 @@ test('what it publishes over NATS reaches an event stream of the gateway',
         t.after(() => endFeed(feed, 'SIGTERM'));
         await checkStream(stream, 40);
     });
+
+function checkQuote(d) {
+    assert.match(d.symbol, /^[A-Z]{3,4}$/);
+    assert.ok(d.price > 0 && d.open > 0 && d.t > 0, JSON.stringify(d));
+    assert.ok(Number.isInteger(d.seq) && d.seq > 0);
+}
+
+test('quotes arrive, and every skipped one is accounted for', async (t) => {
+    const gw = await demoGateway(t);
+    const stream = await sse(t, gw, '/sse?channel=ticker:quotes&rate=5');
+    await stream.next('session');
+    startTicker(t, gw);
+    const stoodFor = new Map();
+    for (let i = 0; i < 60; i++) {
+        const { channel, data, tags } = (await stream.next()).json;
+        assert.strictEqual(channel, 'ticker:quotes');
+        checkQuote(data);
+        const sum = (stoodFor.get(data.symbol) ?? 0) + Number(tags.n);
+        assert.strictEqual(data.seq, sum, data.symbol);
+        stoodFor.set(data.symbol, sum);
+    }
+    assert.strictEqual(stoodFor.size, 12);
+});
+
+test('quotes go out over NATS, too', async (t) => {
+    const server = await natsServer(t);
+    const nats = await natsClient(t, server);
+    await nats.subscribe('weir.pub.ticker.quotes');
+    const feed = launch(HOSTFEED, ['--ticker', '--nats', server.url]);
+    t.after(() => endFeed(feed, 'SIGTERM'));
+    for (let i = 0; i < 24; i++) {
+        const { payload } = await nats.message('weir.pub.ticker.quotes');
+        checkQuote(JSON.parse(payload));
+    }
+});
 
 test('it stops by itself after --seconds, with or without a gateway',
     async (t) => {

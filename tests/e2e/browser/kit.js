@@ -48,6 +48,11 @@ function startFeed(t, gw, more = []) {
     return proc;
 }
 
+/* The same with the quotes of the ticker page. */
+function startTicker(t, gw, more = []) {
+    return startFeed(t, gw, ['--ticker', ...more]);
+}
+
 /* How it ended: { code, signal }. */
 function endFeed(proc, signal) {
     proc.child.kill(signal);
@@ -112,6 +117,29 @@ async function screenshot(page, name, fullPage = true) {
     });
 }
 
+/* As if another tab were in front: a headless browser has no tabs to hide. */
+function setHidden(page, hidden) {
+    return page.evaluate((value) => {
+        Object.defineProperties(document, {
+            hidden: { value, configurable: true },
+            visibilityState: {
+                value: value ? 'hidden' : 'visible', configurable: true,
+            },
+        });
+        document.dispatchEvent(new Event('visibilitychange'));
+    }, hidden);
+}
+
+/* What lies outside the window, left or right, or is cut by its own box. */
+function overflowing(page) {
+    return page.$$eval('body *', (nodes) => nodes
+        .map((node) => ({ node, box: node.getBoundingClientRect() }))
+        .filter(({ node, box }) => box.width > 0 &&
+            (box.left < -0.5 || box.right > window.innerWidth + 0.5 ||
+            (node.clientWidth > 0 && node.scrollWidth > node.clientWidth)))
+        .map(({ node }) => node.outerHTML.slice(0, 80)));
+}
+
 /* A mark that a reload would wipe away. */
 async function markPage(page) {
     await page.evaluate(() => { window.neverReloaded = true; });
@@ -123,6 +151,7 @@ function isSamePage(page) {
 
 module.exports = {
     PHONE, NARROW_PHONE, DESKTOP, HOSTFEED, demoConfig, demoGateway,
-    startFeed, endFeed, startBrowser, openPage, waitState, colouredPixels,
-    picture, screenshot, markPage, isSamePage, waitFor,
+    startFeed, startTicker, endFeed, startBrowser, openPage, waitState,
+    colouredPixels, picture, screenshot, setHidden, overflowing, markPage,
+    isSamePage, waitFor,
 };
