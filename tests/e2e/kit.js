@@ -15,4 +15,6 @@ module.exports = {
     ...require('./kit/sse'),
     ...require('./kit/nats'),
     ...require('./kit/metrics'),
+    ...require('./kit/throttle'),
+    ...require('./kit/slow'),
 };

@@ -87,6 +87,7 @@ describe('nats: two gateways, one bus', LIMIT, () => {
                     expected);
                 assert.strictEqual(ws.inbox.items.length, 0);
             }
+            await stream.next('session');
             for (let i = 0; i < 5; i++) await stream.next();
             assert.strictEqual(stream.inbox.items.length, 0);
         });
@@ -233,6 +234,17 @@ describe('nats: two gateways, one bus', LIMIT, () => {
         const tags = { k: 'v', 'q"\u00e9': 'two\r\nlines' };
         await kit.publish(one, 'tag', 1, { tags });
         assert.deepStrictEqual((await ws.pub('tag')).tags, tags);
+    });
+
+    it('urgent of the API crosses the bus', async (t) => {
+        const ear = await kit.natsClient(t, server);
+        await ear.subscribe('weir.pub._.hurry');
+        await kit.publish(one, 'hurry', 1, { urgent: true });
+        const m = await ear.message('weir.pub._.hurry');
+        assert.match(m.headers, /\r\nWeir-Urgent: true\r\n/);
+        await kit.publish(one, 'hurry', 2, { urgent: false });
+        assert.strictEqual(
+            (await ear.message('weir.pub._.hurry')).headers, '');
     });
 
     it('reads Weir-Tags and Weir-Info of any publisher', async (t) => {

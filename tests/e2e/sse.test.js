@@ -49,6 +49,7 @@ describe('sse: the stream', LIMIT, () => {
     it('several channels come on one stream', async (t) => {
         const stream = await kit.sse(t, gw,
             '/sse?channel=a&channel=pp:b&channel=c%2Ed');
+        await stream.next('session');
         for (const c of ['a', 'pp:b', 'c.d', 'other']) {
             await kit.publish(gw, c, c);
         }
@@ -63,6 +64,7 @@ describe('sse: the stream', LIMIT, () => {
     it('what matches several parameters comes once', async (t) => {
         const stream = await kit.sse(t, gw, '/sse?channel=pp:m.a' +
             '&channel=pp:m.*&channel=pp:%3E&channel=pp:m.a&channel=pp:*.a');
+        await stream.next('session');
         await kit.publish(gw, 'pp:m.a', 1);
         await kit.publish(gw, 'pp:m.b', 2);
         await kit.publish(gw, 'pp:end', 3);
@@ -96,6 +98,7 @@ describe('sse: the stream', LIMIT, () => {
             channel: CHANNEL, sse: { ping_interval: '200ms' },
         });
         const stream = await kit.sse(t, quick, '/sse?channel=a');
+        await stream.next('session');
         const first = stream.comments;
         await kit.waitFor(() => stream.comments >= first + 3, 'heartbeats');
         assert.strictEqual(stream.inbox.items.length, 0);
