@@ -15,28 +15,43 @@
 #define QUIET_NS 20000
 #define QUIET_STEP (LOOP_MS / 2)
 #define QUIET_TRIES 400
+#define METRICS_BYTES ((size_t)256 << 10)
 
-/* One GET of /health on its own connection; true for a 200. */
-static bool is_healthy(uint16_t port)
+/* One GET on its own connection; what fits of the answer, and a NUL. Returns
+ * whether its status is 200. */
+static bool get(uint16_t port, const char *path, char *answer, size_t size)
 {
-    static const char request[] = "GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n"
-                                  "Connection: close\r\n\r\n";
     struct sockaddr_in to = {.sin_family = AF_INET,
                              .sin_port = htons(port),
                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     struct timeval patience = {.tv_sec = 1};
-    char answer[64] = "";
+    char request[128];
+    size_t have = 0;
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd == -1)
         return false;
+    int n = snprintf(request, sizeof(request),
+                     "GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+                     "Connection: close\r\n\r\n",
+                     path);
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
     if (connect(fd, (struct sockaddr *)&to, sizeof(to)) == 0 &&
-        send(fd, request, sizeof(request) - 1, MSG_NOSIGNAL) > 0 &&
-        recv(fd, answer, sizeof(answer) - 1, 0) < 12)
-        answer[0] = '\0';
+        send(fd, request, (size_t)n, MSG_NOSIGNAL) == n) {
+        ssize_t got;
+        while (have + 1 < size &&
+               (got = recv(fd, answer + have, size - 1 - have, 0)) > 0)
+            have += (size_t)got;
+    }
     close(fd);
+    answer[have] = '\0';
     return strncmp(answer, "HTTP/1.1 200", 12) == 0 ||
            strncmp(answer, "HTTP/1.0 200", 12) == 0;
+}
+
+static bool is_healthy(uint16_t port)
+{
+    char answer[1024];
+    return get(port, "/health", answer, sizeof(answer));
 }
 
 /* NATS greets whoever connects. */
@@ -154,6 +169,7 @@ int bench_start(struct bench *b, const struct scenario *s,
                 const struct options *o)
 {
     *b = (struct bench){.scenario = s,
+                        .options = o,
                         .port = o->port,
                         .nats_port = o->nats_port,
                         .server_cpu = proc_allowed_cpu(0),
@@ -178,17 +194,35 @@ int bench_start(struct bench *b, const struct scenario *s,
     return proc_pin_self(b->load_cpu);
 }
 
+static void stop_weir(struct bench *b)
+{
+    if (b->server.pid <= 0 && !b->server.ours)
+        return;
+    bool alive = proc_is_alive(&b->server);
+    int status = proc_stop(&b->server);
+    if (!alive)
+        report_problem(&b->report, "the server died during the run");
+    else if (status != 0)
+        report_problem(&b->report, "the server ended with wait status %d",
+                       status);
+}
+
+int bench_restart(struct bench *b, const char *name, const char *value)
+{
+    if (!b->server.ours) {
+        report_problem(&b->report, "an attached server is not restarted");
+        return -1;
+    }
+    stop_weir(b);
+    if (setenv(name, value, 1) == 0 && start_weir(b, b->options) == 0)
+        return 0;
+    report_problem(&b->report, "no start with %s=%s", name, value);
+    return -1;
+}
+
 void bench_stop(struct bench *b)
 {
-    if (b->server.pid > 0 || b->server.ours) {
-        bool alive = proc_is_alive(&b->server);
-        int status = proc_stop(&b->server);
-        if (!alive)
-            report_problem(&b->report, "the server died during the run");
-        else if (status != 0)
-            report_problem(&b->report, "the server ended with wait status %d",
-                           status);
-    }
+    stop_weir(b);
     proc_stop(&b->nats);
     loop_fini(&b->loop);
     free(b->channels);
@@ -277,6 +311,24 @@ void bench_quiet(struct bench *b)
 uint64_t bench_cpu_ns(const struct bench *b)
 {
     return proc_cpu_ns(&b->server) + proc_softirq_ns(b->server_cpu);
+}
+
+double bench_metric(const struct bench *b, const char *name)
+{
+    static char answer[METRICS_BYTES];
+    size_t n = strlen(name);
+    double sum = -1;
+    if (!get(b->port, "/metrics", answer, sizeof(answer)))
+        return -1;
+    for (const char *line = answer; line != NULL; line = strchr(line, '\n')) {
+        line += *line == '\n';
+        if (strncmp(line, name, n) != 0 || (line[n] != ' ' && line[n] != '{'))
+            continue;
+        const char *value = line[n] == ' ' ? line + n : strstr(line, "} ");
+        if (value != NULL)
+            sum = (sum < 0 ? 0 : sum) + strtod(value + 1, NULL);
+    }
+    return sum;
 }
 
 void bench_memory(struct bench *b, const struct proc_memory *before,

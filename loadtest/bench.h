@@ -26,6 +26,7 @@ struct options {
 
 struct bench {
     const struct scenario *scenario; /* borrowed */
+    const struct options *options;   /* borrowed */
     const struct dialect *dialect;   /* borrowed */
     enum pub_kind pub_kind;
     int server_cpu;
@@ -42,6 +43,9 @@ struct bench {
 /* Pins, starts or attaches, waits for health. 0, or -1 with a message. */
 int bench_start(struct bench *b, const struct scenario *s,
                 const struct options *o);
+/* Stops the server and starts it again with a variable in its environment,
+ * on a port of its own. 0, or -1 with a problem in the report. */
+int bench_restart(struct bench *b, const char *name, const char *value);
 /* Stops what was started; a server that died on the way is a problem. */
 void bench_stop(struct bench *b);
 
@@ -57,6 +61,9 @@ int bench_batch(struct bench *b, struct crowd *k, struct pub *p,
 void bench_quiet(struct bench *b);
 /* CPU time of the server so far, the kernel's softirq thread included. */
 uint64_t bench_cpu_ns(const struct bench *b);
+/* A row of the server's /metrics, the sum of all with that name; -1 when there
+ * is none. Waits for the answer. */
+double bench_metric(const struct bench *b, const char *name);
 /* Notes RSS and PSS per connection since `before`. */
 void bench_memory(struct bench *b, const struct proc_memory *before,
                   unsigned clients);
@@ -71,5 +78,9 @@ int kind_accept(struct bench *b);
 int kind_rate(struct bench *b);
 int kind_slice(struct bench *b);
 int kind_slow(struct bench *b);
+int kind_throttle(struct bench *b);
+int kind_source(struct bench *b);
+int kind_choke(struct bench *b);
+int kind_stale(struct bench *b);
 
 #endif

@@ -88,11 +88,17 @@ static void count_one(struct conn *c, const char *hit, uint64_t now)
 {
     struct crowd *k = c->crowd;
     struct stamp s;
-    if (stamp_read(hit, &s) != 0 || s.channel != c->channel->id) {
+    bool ours = stamp_read(hit, &s) == 0;
+    if (ours && k->on_stamp != NULL)
+        ours = k->on_stamp(c, &s);
+    else if (ours)
+        ours = s.channel == c->channel->id;
+    if (!ours) {
         k->losses.stray++;
         return;
     }
-    tally_see(&c->tally, s.seq, &k->losses);
+    if (k->on_stamp == NULL)
+        tally_see(&c->tally, s.seq, &k->losses);
     k->deliveries++;
     if (k->measuring)
         hist_add(&k->latency, now > s.time_ns ? now - s.time_ns : 0);
@@ -157,28 +163,39 @@ static int eat(struct conn *c, const char *p, size_t n)
     return 0;
 }
 
+/* One recv() of at most `most` bytes. Returns how many, 0 when there was
+ * nothing or the connection is no more. */
+static size_t read_once(struct conn *c, size_t most)
+{
+    ssize_t n = recv(c->watch.fd, read_buffer, most, MSG_DONTWAIT);
+    if (n == -1 && (errno == EAGAIN || errno == EINTR))
+        return 0;
+    if (n == -1) {
+        conn_fail(c, "read: %s", strerror(errno));
+        return 0;
+    }
+    if (n == 0) {
+        conn_fail(c, "closed by the server, code %u in state %u", c->close_code,
+                  c->state);
+        return 0;
+    }
+    c->crowd->last_arrival_ns = loop_now_ns();
+    return eat(c, read_buffer, (size_t)n) == 0 ? (size_t)n : 0;
+}
+
 void conn_read(struct conn *c)
 {
-    ssize_t n;
     do {
         if (c->state == CONN_CLOSED || (c->deaf && c->state == CONN_LIVE))
             return;
-        n = recv(c->watch.fd, read_buffer, READ_BYTES, MSG_DONTWAIT);
-        if (n == -1 && (errno == EAGAIN || errno == EINTR))
-            return;
-        if (n == -1) {
-            conn_fail(c, "read: %s", strerror(errno));
-            return;
-        }
-        if (n == 0) {
-            conn_fail(c, "closed by the server, code %u in state %u",
-                      c->close_code, c->state);
-            return;
-        }
-        c->crowd->last_arrival_ns = loop_now_ns();
-        if (eat(c, read_buffer, (size_t)n) != 0)
-            return;
-    } while (n == (ssize_t)READ_BYTES);
+    } while (read_once(c, READ_BYTES) == READ_BYTES);
+}
+
+size_t conn_sip(struct conn *c, size_t n)
+{
+    if (c->state == CONN_CLOSED)
+        return 0;
+    return read_once(c, n < READ_BYTES ? n : READ_BYTES);
 }
 
 void conn_read_to_end(struct conn *c)
@@ -220,11 +237,24 @@ static void on_event(struct watch *w, uint32_t events)
         conn_read(c);
 }
 
+/* What the handshake tells the server must be set before it. */
+static void set_options(const struct crowd *k, int fd)
+{
+    const int on = 1;
+    setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on));
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    if (k->receive_buffer > 0)
+        setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &k->receive_buffer,
+                   sizeof(k->receive_buffer));
+    if (k->segment > 0)
+        setsockopt(fd, IPPROTO_TCP, TCP_MAXSEG, &k->segment,
+                   sizeof(k->segment));
+}
+
 /* Starts one connection from its own address of 127.0.0.0/8. */
 static int start(struct crowd *k, uint32_t i)
 {
     struct conn *c = &k->conns[i];
-    const int on = 1;
     struct sockaddr_in from = {.sin_family = AF_INET};
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(k->port)};
     from.sin_addr.s_addr = htonl(0x7f000000u + FIRST_SOURCE + i % k->sources);
@@ -236,8 +266,7 @@ static int start(struct crowd *k, uint32_t i)
     k->opening++;
     if (fd == -1)
         return conn_fail(c, "socket: %s", strerror(errno));
-    setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on));
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    set_options(k, fd);
     if (bind(fd, (struct sockaddr *)&from, sizeof(from)) == -1)
         return conn_fail(c, "bind: %s", strerror(errno));
     if (connect(fd, (struct sockaddr *)&to, sizeof(to)) == -1 &&
@@ -256,6 +285,7 @@ void crowd_init(struct crowd *k, struct loop *l, const struct dialect *d,
     k->conns = must(calloc(count, sizeof(*k->conns)));
     for (uint32_t i = 0; i < count; i++) {
         k->conns[i].crowd = k;
+        k->conns[i].channel_count = 1;
         k->conns[i].watch.fd = -1;
     }
 }
@@ -274,6 +304,14 @@ void crowd_assign(struct crowd *k, struct channel *channels, uint32_t n)
 {
     for (uint32_t i = 0; i < k->count; i++)
         k->conns[i].channel = &channels[i % n];
+}
+
+void crowd_assign_all(struct crowd *k, struct channel *channels, uint16_t n)
+{
+    for (uint32_t i = 0; i < k->count; i++) {
+        k->conns[i].channel = channels;
+        k->conns[i].channel_count = n;
+    }
 }
 
 int crowd_open(struct crowd *k, uint32_t from, uint32_t n)

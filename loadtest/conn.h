@@ -35,14 +35,17 @@ enum conn_state {
 
 struct channel {
     char name[CHANNEL_NAME_SIZE];
-    uint16_t id;  /* in every stamp of it */
-    uint64_t seq; /* last number published */
+    uint16_t id;      /* in every stamp of it */
+    uint64_t seq;     /* last number published */
+    const char *wish; /* borrowed: JSON that goes with a subscribe, or NULL */
 };
 
 struct conn {
     struct watch watch;      /* must be first */
     struct crowd *crowd;     /* borrowed */
-    struct channel *channel; /* borrowed */
+    struct channel *channel; /* borrowed: the first one it reads */
+    uint16_t channel_count;  /* how many from there on; WebSocket only */
+    uint16_t unanswered;     /* of them, while subscribing */
     uint8_t state;           /* enum conn_state */
     bool deaf;               /* a slow client: does not read while live */
     uint16_t close_code;     /* of the server's close frame, 0: none */
@@ -69,6 +72,8 @@ struct crowd {
     const struct dialect *dialect; /* borrowed */
     uint16_t port;
     uint16_t sources;   /* how many 127.0.0.x it comes from */
+    int receive_buffer; /* bytes, SO_RCVBUF; 0: the kernel's choice */
+    int segment;        /* bytes, TCP_MAXSEG; 0: the kernel's choice */
     struct conn *conns; /* owned */
     uint32_t count;
     uint32_t live;
@@ -82,6 +87,10 @@ struct crowd {
     uint64_t pings; /* answered */
     uint64_t last_arrival_ns;
     struct losses losses;
+    /* Keeps the book instead of `tally`, which knows one channel without
+     * gaps; false: the stamp is of nothing this client reads. May be NULL. */
+    bool (*on_stamp)(struct conn *c, const struct stamp *s);
+    void *stamp_arg;           /* borrowed: on_stamp's */
     const struct conn *tapped; /* borrowed: its bytes go to `tap` */
     char *tap;                 /* owned */
     size_t tap_length;
@@ -95,12 +104,15 @@ void crowd_init(struct crowd *k, struct loop *l, const struct dialect *d,
 void crowd_fini(struct crowd *k);
 /* Gives each connection its channel, round robin. */
 void crowd_assign(struct crowd *k, struct channel *channels, uint32_t n);
+/* Gives each connection all of them. */
+void crowd_assign_all(struct crowd *k, struct channel *channels, uint16_t n);
 /* Opens connections [from, from + n) and waits until they are live. Returns 0,
  * or -1 when any failed (k->first_failure says why). */
 int crowd_open(struct crowd *k, uint32_t from, uint32_t n);
 /* Says good-bye on every live connection and closes it. */
 void crowd_close(struct crowd *k);
-/* Ends the book-keeping: what was published and did not come is missing. */
+/* Ends the book-keeping: what was published and did not come is missing. Not
+ * for a crowd with on_stamp. */
 void crowd_settle(struct crowd *k);
 
 /* Starts keeping the raw bytes of one connection; crowd_untap ends it. */
@@ -113,6 +125,8 @@ void conn_read(struct conn *c);
 /* Reads until nothing is left, not even an end or an error whose event has
  * been seen already. */
 void conn_read_to_end(struct conn *c);
+/* Reads at most n bytes, deaf or not: a slow link. Returns how many. */
+size_t conn_sip(struct conn *c, size_t n);
 /* Sends a small piece; failure closes the connection as failed. 0 or -1. */
 int conn_send(struct conn *c, const char *p, size_t n);
 /* Every stamp in n bytes of payload is counted. Returns how many there were. */

@@ -31,9 +31,12 @@ struct kind {
 };
 
 static const struct kind kinds[] = {
-    {"fanout", kind_fanout}, {"idle", kind_idle}, {"churn", kind_churn},
-    {"accept", kind_accept}, {"rate", kind_rate}, {"slice", kind_slice},
-    {"slow", kind_slow},
+    {"fanout", kind_fanout}, {"idle", kind_idle},
+    {"churn", kind_churn},   {"accept", kind_accept},
+    {"rate", kind_rate},     {"slice", kind_slice},
+    {"slow", kind_slow},     {"throttle", kind_throttle},
+    {"source", kind_source}, {"choke", kind_choke},
+    {"stale", kind_stale},
 };
 
 static int usage(void)

@@ -281,7 +281,10 @@ void pub_message(struct pub *p, struct channel *c, uint64_t time_ns)
     if (out == NULL)
         return;
     size_t n = write_head(p, c, out);
-    stamp_payload(out + n, p->size, &s);
+    if (p->keyed)
+        stamp_item_payload(out + n, p->size, &s);
+    else
+        stamp_payload(out + n, p->size, &s);
     n += p->size;
     if (p->kind == PUB_NATS) {
         memcpy(out + n, "\r\n", 2);

@@ -31,6 +31,7 @@ struct pub {
     enum pub_kind kind;
     const char *prefix; /* borrowed: before the channel in a NATS subject */
     size_t size;        /* bytes of a payload */
+    bool keyed;         /* payloads name their item */
     bool ready;
     bool broken;
     char failure[120]; /* why it is broken, or the first refusal */

@@ -26,7 +26,8 @@ struct target {
 struct scenario {
     char name[SCENARIO_TEXT];
     char title[SCENARIO_TEXT];
-    char kind[SCENARIO_TEXT]; /* fanout idle accept rate slice churn slow */
+    char kind[SCENARIO_TEXT];      /* fanout idle accept rate slice churn slow
+                                 throttle source choke stale */
     char transport[SCENARIO_TEXT]; /* a dialect */
     char publish[SCENARIO_TEXT];   /* http nchan nats */
     char config[SCENARIO_TEXT];    /* of weir, beside the scenario's folder */
@@ -44,8 +45,18 @@ struct scenario {
     unsigned messages;     /* slow */
     unsigned sources;      /* client addresses */
     unsigned settle_ms;    /* rest before memory is read */
-    bool bare;             /* measure the ceiling too */
-    bool spin;             /* the generator polls without sleeping */
+    /* throttle, source, choke, stale: items that change all the time */
+    char throttled[SCENARIO_TEXT]; /* the namespace of their channels */
+    unsigned items;                /* of each channel */
+    unsigned updates;              /* of each item in a second */
+    unsigned slow_updates;         /* source: the same of the slower source */
+    unsigned granted;              /* deliveries of an item in a second */
+    unsigned bunch;                /* messages the source writes at a time */
+    unsigned link_bytes;           /* stale: a slow client reads in a second */
+    unsigned receive_buffer;       /* SO_RCVBUF of slow clients; 0: any */
+    unsigned segment;              /* TCP_MAXSEG of slow clients; 0: any */
+    bool bare;                     /* measure the ceiling too */
+    bool spin;                     /* the generator polls without sleeping */
     struct target targets[SCENARIO_TARGETS];
     unsigned target_count;
 };

@@ -1,9 +1,11 @@
 #include "loadtest/selftest.h"
+#include "loadtest/ceiling.h"
 #include "loadtest/dialect.h"
 #include "loadtest/frame.h"
 #include "loadtest/hist.h"
 #include "loadtest/scenario.h"
 #include "loadtest/sha1.h"
+#include "loadtest/source.h"
 #include "loadtest/stamp.h"
 
 #include <stdio.h>
@@ -139,6 +141,76 @@ static void check_stamps(void)
     EXPECT(stamp_read(stamp_find(text, sizeof(text)), &out) == -1);
 }
 
+static void check_item_stamps(void)
+{
+    struct stamp in = {.seq = 7, .time_ns = 9, .channel = 0x0abc};
+    struct stamp out;
+    char text[200];
+    for (size_t n = STAMP_PAYLOAD_MIN; n <= sizeof(text); n++) {
+        stamp_item_payload(text, n, &in);
+        EXPECT(memcmp(text, "{\"k\":\"0abc\",\"wq\":\"", 18) == 0);
+        EXPECT(text[n - 1] == '}' && text[n - 2] == '"');
+        const char *hit = stamp_find(text, n);
+        EXPECT(hit != NULL && stamp_read(hit, &out) == 0);
+        EXPECT(out.seq == 7 && out.time_ns == 9 && out.channel == 0x0abc);
+    }
+}
+
+/* Two clients, two items; the source is at 5 and 2. */
+static void check_ledger(void)
+{
+    struct channel source[] = {{.seq = 5}, {.seq = 2}};
+    struct losses sum = {0};
+    struct ledger l;
+    ledger_init(&l, 2, 2);
+    EXPECT(ledger_behind(&l, 0, 0, source, 2) == 2);
+    ledger_see(&l, 0, 0, 1);
+    ledger_see(&l, 0, 0, 5); /* three were conflated */
+    ledger_see(&l, 0, 1, 2); /* and one */
+    EXPECT(ledger_behind(&l, 0, 0, source, 2) == 0);
+    EXPECT(ledger_behind(&l, 1, 0, source, 2) == 2);
+    EXPECT(ledger_behind(&l, 1, 1, source + 1, 1) == 1);
+    EXPECT(ledger_sum(&l, 0, 1).skipped == 3 && ledger_sum(&l, 0, 1).seen == 2);
+    EXPECT(ledger_sum(&l, 0, 2).skipped == 4 && ledger_sum(&l, 0, 2).seen == 3);
+    ledger_settle(&l, &sum);
+    EXPECT(sum.duplicate == 0 && sum.reordered == 0);
+    ledger_see(&l, 0, 0, 5);
+    ledger_see(&l, 0, 0, 4);
+    ledger_see(&l, 1, 0, 4); /* another client's is no step back */
+    ledger_settle(&l, &sum);
+    EXPECT(sum.duplicate == 1 && sum.reordered == 1);
+    EXPECT(ledger_behind(&l, 0, 0, source, 2) == 0);
+    ledger_fini(&l);
+}
+
+static void check_items(void)
+{
+    struct items t;
+    struct channel channels[3];
+    items_init(&t, "q:c", 3, 4, 100);
+    EXPECT(t.count == 12 && t.all[0].id == 100 && t.all[11].id == 111);
+    EXPECT(strcmp(t.all[3].name, "q:c0") == 0);
+    EXPECT(strcmp(t.all[4].name, "q:c1") == 0);
+    EXPECT(items_channels(&t, channels, "{}") == 3);
+    EXPECT(strcmp(channels[2].name, "q:c2") == 0 && channels[2].wish != NULL);
+    items_fini(&t);
+}
+
+static void check_sample(void)
+{
+    struct stamp s = {.seq = 1};
+    struct sample sample = {0};
+    char text[200];
+    stamp_payload(text, 100, &s);
+    stamp_item_payload(text + 100, 100, &s);
+    EXPECT(sample_take(&sample, text, 200, 1) == -1);
+    EXPECT(sample_take(&sample, text, 200, 2) == 0 && sample.length == 200);
+    EXPECT(sample_take(&sample, text, 0, 0) == 0);
+    memcpy(text + 150, "{}", 2); /* a ping is no publication */
+    EXPECT(sample_take(&sample, text, 200, 2) == -1);
+    sample_fini(&sample);
+}
+
 static void check_tally(void)
 {
     struct losses sum = {0};
@@ -246,7 +318,11 @@ int selftest_run(void)
     check_sha1();
     check_frames();
     check_stamps();
+    check_item_stamps();
     check_tally();
+    check_ledger();
+    check_items();
+    check_sample();
     check_stream();
     check_scenario();
     printf("self-test: %s\n", failures == 0 ? "all held" : "FAILED");

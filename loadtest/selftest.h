@@ -1,6 +1,7 @@
 /* selftest.h — checks of the generator's own parts, without a server.
  * Why: a wrong histogram or a parser that skips frames would make every
- * number a lie. Uses: hist, sha1, frame, stamp, dialect. */
+ * number a lie. Uses: hist, sha1, frame, stamp, dialect, ledger, source,
+ * ceiling. */
 #ifndef LOADTEST_SELFTEST_H
 #define LOADTEST_SELFTEST_H
 

@@ -34,16 +34,32 @@ void stamp_write(char *out, const struct stamp *s)
     write_hex(out + 28, s->channel, 4);
 }
 
-void stamp_payload(char *out, size_t size, const struct stamp *s)
+/* Everything after the opening bracket. */
+static void write_members(char *out, size_t size, const struct stamp *s)
 {
     static const char middle[] = "\",\"pad\":\"";
-    const size_t head = 1 + STAMP_KEY_BYTES;
-    memcpy(out, "{" STAMP_KEY, head);
+    const size_t head = STAMP_KEY_BYTES;
+    memcpy(out, STAMP_KEY, head);
     stamp_write(out + head, s);
     memcpy(out + head + STAMP_BYTES, middle, sizeof(middle) - 1);
     size_t used = head + STAMP_BYTES + sizeof(middle) - 1;
     memset(out + used, 'x', size - used - 2);
     memcpy(out + size - 2, "\"}", 2);
+}
+
+void stamp_payload(char *out, size_t size, const struct stamp *s)
+{
+    out[0] = '{';
+    write_members(out + 1, size - 1, s);
+}
+
+void stamp_item_payload(char *out, size_t size, const struct stamp *s)
+{
+    static const char key[] = "{\"k\":\"0000\",";
+    const size_t n = sizeof(key) - 1;
+    memcpy(out, key, n);
+    write_hex(out + 6, s->channel, 4);
+    write_members(out + n, size - n, s);
 }
 
 const char *stamp_find(const char *p, size_t n)

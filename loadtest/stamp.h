@@ -1,6 +1,7 @@
 /* stamp.h — the mark in every payload, and the book a client keeps about it.
  *
  *   {"wq":"<seq 12 hex><time 16 hex><channel 4 hex>","pad":"xxxx..."}
+ *   {"k":"<channel 4 hex>","wq":"...","pad":"xxxx..."}   an item of many
  *
  * Why:    finding a fixed-width string by memmem costs tens of nanoseconds,
  *         parsing JSON would make the generator the slowest part; and a
@@ -15,7 +16,7 @@
 #define STAMP_KEY "\"wq\":\""
 #define STAMP_KEY_BYTES 6
 #define STAMP_BYTES 32
-#define STAMP_PAYLOAD_MIN 50 /* the JSON above with an empty pad */
+#define STAMP_PAYLOAD_MIN 61 /* the longer one with an empty pad */
 
 struct stamp {
     uint64_t seq;
@@ -27,6 +28,8 @@ struct stamp {
 void stamp_write(char *out, const struct stamp *s);
 /* Writes a whole payload of exactly size bytes (>= STAMP_PAYLOAD_MIN). */
 void stamp_payload(char *out, size_t size, const struct stamp *s);
+/* The same with the channel's number as "k", the key of an item. */
+void stamp_item_payload(char *out, size_t size, const struct stamp *s);
 /* Finds the first stamp in n bytes. Returns the place of its 32 characters,
  * NULL when there is none. */
 const char *stamp_find(const char *p, size_t n);

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #define UPGRADE_KEY "d2Vpci1sb2FkLWtleS0wMQ=="
-#define FIRST_FRAME_BYTES 256
+#define FIRST_FRAME_BYTES 8192
 
 typedef int (*payload_fn)(struct conn *c, const char *p, size_t n);
 
@@ -70,16 +70,25 @@ static int check_upgrade(struct conn *c, const char *p, size_t n)
     return 0;
 }
 
-/* The first frame of a Centrifuge client: both commands at once. */
+/* The first frame of a Centrifuge client: all commands at once. */
 static int subscribe_weir(struct conn *c)
 {
     char text[FIRST_FRAME_BYTES];
-    int n = snprintf(text, sizeof(text),
-                     "{\"connect\":{\"name\":\"load\"},\"id\":1}\n"
-                     "{\"subscribe\":{\"channel\":\"%s\"},\"id\":2}",
-                     c->channel->name);
+    size_t n = (size_t)snprintf(text, sizeof(text),
+                                "{\"connect\":{\"name\":\"load\"},\"id\":1}");
+    for (unsigned i = 0; i < c->channel_count && n < sizeof(text); i++) {
+        const char *wish = c->channel[i].wish;
+        n += (size_t)snprintf(
+            text + n, sizeof(text) - n,
+            "\n{\"subscribe\":{\"channel\":\"%s\"%s%s},\"id\":%u}",
+            c->channel[i].name, wish != NULL ? ",\"data\":" : "",
+            wish != NULL ? wish : "", i + 2);
+    }
+    if (n >= sizeof(text))
+        return conn_fail(c, "%u channels in one frame", c->channel_count);
+    c->unanswered = c->channel_count;
     c->state = CONN_SUBSCRIBING;
-    return send_frame(c, FRAME_TEXT, text, (size_t)n);
+    return send_frame(c, FRAME_TEXT, text, n);
 }
 
 /* Assembles a fragmented message in c->part. */
@@ -175,12 +184,21 @@ static int answer_pings(struct conn *c, const char *p, size_t n)
     return 0;
 }
 
+/* Commands are answered in any order, some of them in one frame. */
+#define ANSWER "\"subscribe\":{"
+
 static int on_weir_reply(struct conn *c, const char *p, size_t n)
 {
     if (contains(p, n, "\"error\":"))
         return conn_fail(c, "refused: %.*s", dialect_line(p, n), p);
-    if (contains(p, n, "\"id\":2") && contains(p, n, "\"subscribe\":"))
-        conn_live(c);
+    const char *end = p + n;
+    const char *hit;
+    while (c->unanswered > 0 &&
+           (hit = memmem(p, (size_t)(end - p), ANSWER, sizeof(ANSWER) - 1))) {
+        p = hit + sizeof(ANSWER) - 1;
+        if (--c->unanswered == 0)
+            conn_live(c);
+    }
     return 0;
 }
 
