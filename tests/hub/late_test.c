@@ -399,6 +399,23 @@ static struct frame *single(size_t data_bytes)
     return f;
 }
 
+/* There is room again, but what was lost stands between it and the rest. */
+static void test_what_comes_back_before_a_loss_is_lost(void **state)
+{
+    (void)state;
+    begin(&ring);
+    late_append(late, single(BYTES_MAX * 2 / 3));
+    late_append(late, single(BYTES_MAX * 2 / 3));
+    assert_int_equal(late_count(late), 1);
+    assert_int_equal(late->lost, 1);
+    late_prepend(late, single(1));
+    assert_int_equal(late_count(late), 1);
+    assert_int_equal(late->lost, 2);
+    frame_unref(late_take(late));
+    assert_int_equal(late->lost, 0);
+    end();
+}
+
 /* "Pa|a|" and the end of the line are 6. */
 static void test_the_ring_is_bounded_by_bytes(void **state)
 {
@@ -496,6 +513,7 @@ int main(void)
         cmocka_unit_test(test_the_oldest_goes_and_is_told_once),
         cmocka_unit_test(test_what_was_taken_back_comes_first),
         cmocka_unit_test(test_what_does_not_fit_before_the_others_is_lost),
+        cmocka_unit_test(test_what_comes_back_before_a_loss_is_lost),
         cmocka_unit_test(test_the_ring_is_bounded_by_bytes),
         cmocka_unit_test(test_all_of_the_ring_is_handed_out_in_order),
         cmocka_unit_test(test_the_ring_against_a_list),

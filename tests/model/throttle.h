@@ -17,6 +17,16 @@
  *   urgent     none is skipped, none overtakes what its order group had
  *   bandwidth  a bucket of a quarter of a second, and one item
  *
+ * It forgives, and says so where it does:
+ *   - with each urgent one an item may come three times more: what waited
+ *     before it, itself, what has come behind it meanwhile; all of that at
+ *     once, whatever the bandwidth
+ *   - a late client gets what is newest: an urgent one may overtake what
+ *     something still newer has replaced
+ *   - n may count again what a flush has brought already
+ *   - rates, bytes and marks are not judged while shards are late themselves,
+ *     nor bytes in the moment in which a socket opens
+ *
  * Data is "<number>:<the rest>": publications are numbered from 1. A patch
  * is "<number>:<field>", lower case to set it, upper case to delete it; the
  * state is "<number>:<field><number>;..." in the order of the alphabet.
