@@ -142,8 +142,8 @@ uint32_t tune_encode_result(struct buf *to, const struct sub *sub,
     if (p.end > p.from) {
         struct codec_pub *pubs = pubs_of(sub, answer);
         buf_lit(to, "\"publications\":");
-        encode_snapshot(to, topic_name(sub->topic), sub->topic->is_pattern,
-                        pubs + p.from, p.end - p.from);
+        encode_snapshot(to, sub->topic->is_pattern, pubs + p.from,
+                        p.end - p.from);
         free(pubs);
     }
     if (sub->tell) {

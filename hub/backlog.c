@@ -178,9 +178,9 @@ bool backlog_takes(struct client *c, struct sub *sub, struct pass *p)
     return true;
 }
 
-/* At once, behind what is queued. False when that ended the client, and with
- * it the subscription. */
-static bool push_one(struct client *c, const struct lane *l,
+/* At once, behind what is queued. May end the client, and with it the
+ * subscription and its lane. */
+static void push_one(struct client *c, const struct lane *l,
                      const struct lane_pub *pub, uint32_t lost)
 {
     const struct pace *pace = l->pace;
@@ -189,7 +189,6 @@ static bool push_one(struct client *c, const struct lane *l,
     if (!is_ended(c) && pace)
         backlog_delivered(c, pace, f);
     frame_unref(f);
-    return !is_ended(c);
 }
 
 void backlog_give(struct client *c, struct sub *sub, const struct lane_pub *pub)
@@ -200,7 +199,7 @@ void backlog_give(struct client *c, struct sub *sub, const struct lane_pub *pub)
     /* Rings get their publications from passes only. */
     if (!pace || !pace_conflates(pace) ||
         !must_wait(c, sub, msg_size(pub->msg))) {
-        (void)push_one(c, sub->lane, pub, 0);
+        push_one(c, sub->lane, pub, 0);
         return;
     }
     late_put(late_of(c, sub), pub, true);
@@ -351,7 +350,7 @@ static void take_unseen(struct set_aside *to, struct sub *sub)
 static void push_all(struct client *c, const struct set_aside *a)
 {
     for (size_t i = 0; i < a->count && !is_ended(c); i++)
-        (void)push_one(c, a->pubs[i].lane, &a->pubs[i].pub, a->pubs[i].lost);
+        push_one(c, a->pubs[i].lane, &a->pubs[i].pub, a->pubs[i].lost);
 }
 
 /* --- urgent ------------------------------------------------------------ */

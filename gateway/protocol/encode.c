@@ -219,10 +219,9 @@ static void encode_publication(struct buf *to, struct str topic,
     buf_char(to, '}');
 }
 
-void encode_snapshot(struct buf *to, struct str topic, bool is_pattern,
+void encode_snapshot(struct buf *to, bool is_pattern,
                      const struct codec_pub *pubs, size_t count)
 {
-    (void)topic; /* the reply it stands in names it */
     buf_char(to, '[');
     for (size_t i = 0; i < count; i++) {
         if (i)

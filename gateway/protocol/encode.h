@@ -38,8 +38,8 @@ void encode_connect(struct buf *to, const struct connect_result *r);
 void encode_push(struct buf *to, bool uni, struct str channel, struct str name,
                  struct str body);
 /* [{"data":…,"info":…,"tags":…},…]: the publications of a subscribe result,
- * each as a push of `topic` would have it. */
-void encode_snapshot(struct buf *to, struct str topic, bool is_pattern,
+ * each as in a push. */
+void encode_snapshot(struct buf *to, bool is_pattern,
                      const struct codec_pub *pubs, size_t count);
 /* {"rate":5,"mode":"latest"}; with "snapshot":false where a snapshot was to be
  * expected and there is none. */

@@ -275,17 +275,17 @@ static void test_snapshots(void **state)
     };
     struct buf to = BUF_INIT;
     buf_lit(&to, "before");
-    encode_snapshot(&to, STR_LIT("a"), false, pubs, 0);
+    encode_snapshot(&to, false, pubs, 0);
     assert_text(buf_view(&to), "before[]");
     buf_clear(&to);
-    encode_snapshot(&to, STR_LIT("a"), false, pubs, 3);
+    encode_snapshot(&to, false, pubs, 3);
     assert_text(buf_view(&to),
                 "[{\"data\":{\"x\":1},\"info\":{\"user\":\"u\"}},"
                 "{\"data\":2,\"tags\":{\"k\":\"v\",\"n\":\"4\","
                 "\"age_ms\":\"30\"}},"
                 "{\"data\":2,\"tags\":{\"k\":\"v\"}}]");
     buf_clear(&to);
-    encode_snapshot(&to, STR_LIT("*"), true, pubs, 1);
+    encode_snapshot(&to, true, pubs, 1);
     assert_text(buf_view(&to),
                 "[{\"data\":{\"x\":1},\"info\":{\"user\":\"u\"},"
                 "\"tags\":{\"channel\":\"a\"},\"channel\":\"a\"}]");
