@@ -22,16 +22,40 @@
 #include "base/buf.h"
 #include "base/mailbox.h"
 #include "hub/msg.h"
+#include "hub/position.h"
 
 struct shard;
+
+/* What a publisher may ask for beside the publication itself. One allocation,
+ * freed with free(). */
+struct publish_wish {
+    uint64_t version; /* 0: none */
+    uint16_t key_len; /* of the idempotency key; 0: none */
+    uint16_t version_epoch_len;
+    char bytes[]; /* the key, the version's epoch */
+};
+
+static inline struct str publish_wish_key(const struct publish_wish *w)
+{
+    return str_n(w->bytes, w->key_len);
+}
+
+static inline struct str publish_wish_epoch(const struct publish_wish *w)
+{
+    return str_n(w->bytes + w->key_len, w->version_epoch_len);
+}
 
 /* A publish under way. Made by the shard that accepted it (which embeds it
  * in whatever knows the client), answered on that shard. */
 struct publish_op {
     struct letter letter;
-    struct shard *origin; /* borrowed */
-    struct msg *msg;      /* owned until done() */
-    int result;           /* 0, or the protocol's error code (100, 107) */
+    struct shard *origin;      /* borrowed */
+    struct msg *msg;           /* owned until done() */
+    struct publish_wish *wish; /* owned until done(); mostly NULL */
+    int result;                /* 0, or the protocol's error code (100, 107) */
+    /* Where it stands in its channel's stream (or, when it is old or was
+     * published already, the top or the first one); epoch 0: nowhere. */
+    struct position position;
     /* On the origin's thread; takes the op. */
     void (*done)(struct publish_op *op);
 };
@@ -41,10 +65,62 @@ struct feed_op {
     struct letter letter;
     struct shard *home; /* borrowed */
     bool is_pattern;
+    /* Answer: the channel has a stream on the bus, and what arrives has its
+     * offsets. False where the namespace has no history, or the bus cannot
+     * give it one; then error is 0. Never for a pattern. */
+    bool has_stream;
+    /* Answer: 0, or 100: the namespace has history, and nobody knows yet
+     * whether the bus has its stream. The feed is acquired all the same. */
+    uint32_t error;
     uint32_t channel_len;
     /* On the home's thread, when publications on the channel arrive (or the
      * bus is away and will bring them later). Takes the op. */
     void (*done)(struct feed_op *op);
+    char channel[];
+};
+
+/* What a channel's stream on the bus holds, asked for by its home shard (or,
+ * for somebody who is not subscribed, by any). */
+struct read_op {
+    struct letter letter;
+    struct shard *origin; /* borrowed */
+    uint64_t tag;         /* the origin's */
+    void *arg;            /* the origin's */
+    /* Publications above this are wanted; 0: all that are stored. */
+    uint64_t since;
+    /* Answer: 0; 100: the bus is away, too slow, or too many reads wait; 108:
+     * the namespace has no stream. Of the rest only with 0: */
+    uint32_t error;
+    uint64_t epoch;
+    /* Every publication of the channel above `floor` and up to `last` is in
+     * msgs (but what is above `since` only). floor <= since: nothing between
+     * was lost. floor > since: what lay between cannot be proven. */
+    uint64_t floor;
+    /* The stream's last sequence when the read began, or the offset of the
+     * newest of msgs if that is greater: a position that is proven. */
+    uint64_t last;
+    /* The newest publication that is stored, since or not; 0: none is. */
+    uint64_t newest;
+    /* The bus's count of possible gaps before the read began, without one that
+     * is not over: what is lost later in that is not in the read. */
+    uint64_t gap;
+    struct msg **msgs; /* owned array of references, by offset */
+    uint64_t *at_ms;   /* owned array: how old each is, on clock_now's scale */
+    uint32_t count;
+    /* On the origin's thread; takes the op, with read_op_free. */
+    void (*done)(struct read_op *op);
+    uint32_t channel_len;
+    char channel[];
+};
+
+/* Empty a channel's stream on the bus. */
+struct remove_op {
+    struct letter letter;
+    struct shard *origin; /* borrowed */
+    uint32_t error;       /* answer: 0, 100 or 108 */
+    /* On the origin's thread; takes the op. */
+    void (*done)(struct remove_op *op);
+    uint32_t channel_len;
     char channel[];
 };
 
@@ -85,6 +161,11 @@ struct broker_ops {
     /* Counted: each acquire needs one release. Takes op. */
     void (*acquire)(void *broker, struct feed_op *op);
     void (*release)(void *broker, struct str channel, bool is_pattern);
+    /* Take op; op->done runs later, never inside the call. Readers are at least
+     * as new as the feed's answer: read after it, and nothing is missed
+     * between. */
+    void (*read)(void *broker, struct read_op *op);
+    void (*remove)(void *broker, struct remove_op *op);
     /* Takes op; op->done runs later, never inside the call. `node` may be
      * anything a client sent. */
     void (*ask)(void *broker, struct node_op *op);
@@ -103,6 +184,15 @@ struct broker {
     void (*asked)(void *arg, struct node_request *r);
     void *asked_arg; /* borrowed */
 };
+
+static inline void read_op_free(struct read_op *op)
+{
+    for (uint32_t i = 0; i < op->count; i++)
+        msg_unref(op->msgs[i]);
+    free(op->msgs);
+    free(op->at_ms);
+    free(op);
+}
 
 static inline void node_request_free(struct node_request *r)
 {

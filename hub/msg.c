@@ -5,6 +5,8 @@
 #include "base/hash.h"
 #include "base/mem.h"
 
+const struct history_policy history_none;
+
 uint32_t msg_channel_hash(struct str channel)
 {
     return (uint32_t)hash_bytes(channel.p, channel.n);
@@ -56,6 +58,13 @@ struct msg *msg_new(struct msg_budget *b, const struct msg_parts *parts)
     m->item =
         parts->item ? parts->item : msg_item_hash(parts->channel, STR_LIT(""));
     m->policy = parts->policy ? parts->policy : &throttle_plain;
+    m->history = parts->history ? parts->history : &history_none;
+    m->epoch = parts->epoch;
+    m->offset = parts->offset;
+    m->prev = parts->prev;
+    m->gap = parts->gap;
+    m->skip_history = parts->skip_history;
+    m->is_marker = parts->is_marker;
     atomic_init(&m->budget, b);
     m->channel_len = (uint32_t)parts->channel.n;
     m->data_len = (uint32_t)parts->data.n;
@@ -82,6 +91,35 @@ void msg_unref(struct msg *m)
     atomic_fetch_sub_explicit(&b->used_bytes, (int64_t)msg_size(m),
                               memory_order_relaxed);
     free(m);
+}
+
+struct msg *msg_copy(struct msg *m, struct msg_budget *to)
+{
+    /* Relaxed: it never leaves a budget that refuses nothing. */
+    if (atomic_load_explicit(&m->budget, memory_order_relaxed) == to)
+        return msg_ref(m);
+    struct msg_parts parts = {
+        .channel = msg_channel(m),
+        .data = msg_data(m),
+        .tags = msg_tags(m),
+        .info = msg_info(m),
+        .item = m->item,
+        .policy = m->policy,
+        .history = m->history,
+        .epoch = m->epoch,
+        .offset = m->offset,
+        .prev = m->prev,
+        .gap = m->gap,
+        .is_json = m->is_json,
+        .urgent = m->urgent,
+        .keyless = m->keyless,
+        .skip_history = m->skip_history,
+        .is_marker = m->is_marker,
+        .born_ns = m->born_ns,
+    };
+    struct msg *copy = msg_new(to, &parts);
+    CHECK(copy);
+    return copy;
 }
 
 void msg_hold(struct msg *m, struct msg_budget *to)
