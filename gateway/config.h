@@ -17,6 +17,7 @@
 
 #include "base/err.h"
 #include "base/str.h"
+#include "hub/msg.h"
 #include "throttle/policy.h"
 
 enum data_format {
@@ -25,6 +26,9 @@ enum data_format {
     DATA_FORMAT_JSON_OBJECT,
     DATA_FORMAT_BINARY, /* any bytes; reaches no JSON client */
 };
+
+/* The first two mean the same: ask for RECOVERY_CACHE. */
+enum recovery_mode { RECOVERY_DEFAULT, RECOVERY_STREAM, RECOVERY_CACHE };
 
 enum non_json { NON_JSON_DROP, NON_JSON_STRING };
 
@@ -55,6 +59,21 @@ struct namespace_options {
     enum data_format publication_data_format;
     char *subject; /* owned; "" unless the namespace is a foreign feed */
     enum non_json non_json;
+    int64_t history_size;
+    int64_t history_ttl_ms;
+    int64_t history_meta_ttl_ms; /* 0: channel.history_meta_ttl */
+    bool force_recovery;
+    bool allow_recovery;
+    bool force_positioning;
+    bool allow_positioning;
+    enum recovery_mode force_recovery_mode;
+    bool auto_cache_recover;
+    bool allow_history_for_client;
+    bool allow_history_for_subscriber;
+    bool allow_history_for_anonymous;
+    bool tell_gaps;
+    char *stream; /* owned; an existing JetStream stream; "": one of ours */
+    struct history_policy history; /* made of the above */
     struct throttle_settings throttle_settings;
     struct throttle_policy throttle; /* made of the settings; borrows them */
 };
@@ -91,6 +110,9 @@ struct config {
         int64_t queue_max_size;
         int64_t channel_limit;
         int64_t connection_limit;
+        int64_t recovery_max_publication_limit;
+        int64_t history_max_publication_limit;
+        int64_t channel_position_check_delay_ms;
     } client;
     struct {
         bool disabled;
@@ -142,6 +164,12 @@ struct config {
         int64_t notsent_lowat; /* 0: the kernel's own */
     } throttle;
     struct {
+        int64_t max_bytes;
+        int64_t idle_ttl_ms;    /* over a bus: after the last subscriber */
+        int64_t heal_spread_ms; /* 2500s of one gap are spread over this */
+        int64_t max_keys;       /* idempotency keys of the node */
+    } history;
+    struct {
         char *url;
         char *prefix;
         int64_t queue_max_size;
@@ -153,10 +181,14 @@ struct config {
         char *token;
         char *credentials;
         int64_t grace_ms;
+        int64_t stream_replicas;
+        bool stream_in_memory;
+        int64_t publish_timeout_ms; /* until JetStream has acknowledged */
     } nats;
     struct {
         int64_t max_length;
         int64_t max_publication_size;
+        int64_t history_meta_ttl_ms;
         struct namespace_options without_namespace;
         struct namespace_options *namespaces; /* owned, sorted by name */
         size_t namespace_count;

@@ -257,7 +257,7 @@ int config_check(struct config_read *r)
     static int (*const checks[])(struct config_read *) = {
         check_times,    check_address,           check_prefixes,
         check_web,      check_nats_url,          check_nats_prefix,
-        check_subjects, check_without_namespace,
+        check_subjects, check_without_namespace, config_history_finish,
     };
     r->now = (struct config_origin){CONFIG_FROM_DEFAULT, NULL};
     for (size_t i = 0; i < ARRAY_LEN(checks); i++) {

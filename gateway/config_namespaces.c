@@ -206,6 +206,8 @@ int config_namespaces_check(struct config_read *r, struct namespace_options *ns,
                                         "a NATS subject without wildcards such "
                                         "as \"market.quotes\"");
     int rc = config_throttle_check(r, ns, path);
+    if (rc == 0)
+        rc = config_history_check(r, ns, path);
     return rc < 0 ? rc : compile_regex(r, ns, path);
 }
 

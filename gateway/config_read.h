@@ -135,6 +135,15 @@ int config_throttle_check(struct config_read *r, struct namespace_options *ns,
 /* Number the order groups: equal names, equal numbers; none is 0. */
 void config_throttle_number(struct config *cfg);
 
+/* --- config_history.c: what a namespace keeps of its channels --- */
+
+/* Check what can be wrong by itself and make the policy of it. */
+int config_history_check(struct config_read *r, struct namespace_options *ns,
+                         const char *path) MUST_USE;
+/* Check all namespaces against keys outside them, once everything is read,
+ * and complete their policies with those. */
+int config_history_finish(struct config_read *r) MUST_USE;
+
 /* --- config_env.c --- */
 
 int config_env_read(struct config_read *r, char *const *env) MUST_USE;

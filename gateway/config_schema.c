@@ -13,6 +13,7 @@
 #define GIB (1024 * MIB)
 #define SECOND INT64_C(1000)
 #define HOUR (3600 * SECOND)
+#define YEAR (365 * 24 * HOUR)
 
 /* Long enough for any path, URL or key; short enough to print. */
 #define STRING_MAX 4096
@@ -25,6 +26,8 @@ static const char *const error_modes[] = {"", "transport", NULL};
 static const char *const data_formats[] = {"", "json", "json_object", "binary",
                                            NULL};
 static const char *const non_json_modes[] = {"drop", "string", NULL};
+static const char *const recovery_modes[] = {"", "stream", "cache", NULL};
+static const char *const storages[] = {"file", "memory", NULL};
 static const char *const throttle_modes[] = {"all", "latest", "merge", NULL};
 static const char *const on_full_modes[] = {"", "disconnect", "conflate",
                                             "drop_oldest", NULL};
@@ -37,6 +40,9 @@ static_assert(DATA_FORMAT_ANY == 0 && DATA_FORMAT_JSON == 1 &&
               "data_formats is indexed by enum data_format");
 static_assert(NON_JSON_DROP == 0 && NON_JSON_STRING == 1,
               "non_json_modes is indexed by enum non_json");
+static_assert(RECOVERY_DEFAULT == 0 && RECOVERY_STREAM == 1 &&
+                  RECOVERY_CACHE == 2,
+              "recovery_modes is indexed by enum recovery_mode");
 static_assert(THROTTLE_ALL == 0 && THROTTLE_LATEST == 1 && THROTTLE_MERGE == 2,
               "throttle_modes is indexed by enum throttle_mode");
 static_assert(THROTTLE_DISCONNECT == 0 && THROTTLE_CONFLATE == 1 &&
@@ -71,20 +77,41 @@ static_assert(THROTTLE_DISCONNECT == 0 && THROTTLE_CONFLATE == 1 &&
         .choices = words                                                   \
     }
 
-/* The options a namespace and without_namespace share: those that are a
- * word, then those of the section `throttle`. */
-#define OPTIONS(X)                                                  \
-    X(allow_subscribe_for_client, CONFIG_BOOL, "false", NULL, 0)    \
-    X(allow_subscribe_for_anonymous, CONFIG_BOOL, "false", NULL, 0) \
-    X(allow_publish_for_client, CONFIG_BOOL, "false", NULL, 0)      \
-    X(allow_publish_for_subscriber, CONFIG_BOOL, "false", NULL, 0)  \
-    X(allow_publish_for_anonymous, CONFIG_BOOL, "false", NULL, 0)   \
-    X(allow_patterns, CONFIG_BOOL, "false", NULL, 0)                \
-    X(channel_regex, CONFIG_STRING, "", NULL, 1024)                 \
-    X(publication_data_format, CONFIG_CHOICE, "", data_formats, 0)  \
-    X(subject, CONFIG_STRING, "", NULL, NAME_MAX_BYTES)             \
-    X(non_json, CONFIG_CHOICE, "drop", non_json_modes, 0)
+/* The options a namespace and without_namespace share: X(name, field, type,
+ * default, choices, flags, min, max). */
+#define FLAG(X, f) X(f, f, CONFIG_BOOL, "false", NULL, 0, 0, 0)
+#define WORD(X, f, def, words) X(f, f, CONFIG_CHOICE, def, words, 0, 0, 0)
+#define TEXT(X, f, hi) X(f, f, CONFIG_STRING, "", NULL, 0, 0, hi)
+#define AGE(X, name, f) \
+    X(name, f, CONFIG_DURATION, "0s", NULL, CONFIG_ZERO_OK, SECOND, YEAR)
 
+#define OPTIONS(X)                                                      \
+    FLAG(X, allow_subscribe_for_client)                                 \
+    FLAG(X, allow_subscribe_for_anonymous)                              \
+    FLAG(X, allow_publish_for_client)                                   \
+    FLAG(X, allow_publish_for_subscriber)                               \
+    FLAG(X, allow_publish_for_anonymous)                                \
+    FLAG(X, allow_patterns)                                             \
+    TEXT(X, channel_regex, 1024)                                        \
+    WORD(X, publication_data_format, "", data_formats)                  \
+    TEXT(X, subject, NAME_MAX_BYTES)                                    \
+    WORD(X, non_json, "drop", non_json_modes)                           \
+    X(history_size, history_size, CONFIG_INT, "0", NULL, 0, 0, 1000000) \
+    AGE(X, history_ttl, history_ttl_ms)                                 \
+    AGE(X, history_meta_ttl, history_meta_ttl_ms)                       \
+    FLAG(X, force_recovery)                                             \
+    FLAG(X, allow_recovery)                                             \
+    FLAG(X, force_positioning)                                          \
+    FLAG(X, allow_positioning)                                          \
+    WORD(X, force_recovery_mode, "", recovery_modes)                    \
+    FLAG(X, auto_cache_recover)                                         \
+    FLAG(X, allow_history_for_client)                                   \
+    FLAG(X, allow_history_for_subscriber)                               \
+    FLAG(X, allow_history_for_anonymous)                                \
+    FLAG(X, tell_gaps)                                                  \
+    TEXT(X, stream, NAME_MAX_BYTES)
+
+/* Those of the section `throttle`, whose fields have the same names. */
 #define THROTTLE_OPTIONS(X)                                       \
     X(mode, CONFIG_CHOICE, "all", throttle_modes, 0, 0, 0)        \
     X(key, CONFIG_STRING, "", NULL, 0, 0, 256)                    \
@@ -97,39 +124,29 @@ static_assert(THROTTLE_DISCONNECT == 0 && THROTTLE_CONFLATE == 1 &&
     X(annotate, CONFIG_BOOL, "false", NULL, 0, 0, 0)              \
     X(order_group, CONFIG_STRING, "", NULL, 0, 0, 64)
 
-#define WITHOUT_NAMESPACE(f, kind, def, words, hi) \
-    {.name = CONFIG_WITHOUT_NAMESPACE "." #f,      \
-     .type = kind,                                 \
-     .max = hi,                                    \
-     FIELD(config, channel.without_namespace.f),   \
-     .init = def,                                  \
+#define WITHOUT_NAMESPACE(key, f, kind, def, words, fl, lo, hi) \
+    {.name = CONFIG_WITHOUT_NAMESPACE "." #key,                 \
+     .type = kind,                                              \
+     .flags = fl,                                               \
+     .min = lo,                                                 \
+     .max = hi,                                                 \
+     FIELD(config, channel.without_namespace.f),                \
+     .init = def,                                               \
      .choices = words},
-#define OPTION(f, kind, def, words, hi) \
-    {.name = #f,                        \
-     .type = kind,                      \
-     .max = hi,                         \
-     FIELD(namespace_options, f),       \
-     .init = def,                       \
+#define OPTION(key, f, kind, def, words, fl, lo, hi) \
+    {.name = #key,                                   \
+     .type = kind,                                   \
+     .flags = fl,                                    \
+     .min = lo,                                      \
+     .max = hi,                                      \
+     FIELD(namespace_options, f),                    \
+     .init = def,                                    \
      .choices = words},
 
-#define THROTTLE_WITHOUT_NAMESPACE(f, kind, def, words, fl, lo, hi) \
-    {.name = CONFIG_WITHOUT_NAMESPACE ".throttle." #f,              \
-     .type = kind,                                                  \
-     .flags = fl,                                                   \
-     .min = lo,                                                     \
-     .max = hi,                                                     \
-     FIELD(config, channel.without_namespace.throttle_settings.f),  \
-     .init = def,                                                   \
-     .choices = words},
-#define THROTTLE_OPTION(f, kind, def, words, fl, lo, hi) \
-    {.name = "throttle." #f,                             \
-     .type = kind,                                       \
-     .flags = fl,                                        \
-     .min = lo,                                          \
-     .max = hi,                                          \
-     FIELD(namespace_options, throttle_settings.f),      \
-     .init = def,                                        \
-     .choices = words},
+#define THROTTLE_WITHOUT_NAMESPACE(f, ...) \
+    WITHOUT_NAMESPACE(throttle.f, throttle_settings.f, __VA_ARGS__)
+#define THROTTLE_OPTION(f, ...) \
+    OPTION(throttle.f, throttle_settings.f, __VA_ARGS__)
 
 /* clang-format off */
 const struct config_key config_schema_keys[] = {
@@ -165,6 +182,12 @@ const struct config_key config_schema_keys[] = {
     INT("client.channel_limit", client.channel_limit, "128", 1, 10000),
     INT("client.connection_limit", client.connection_limit, "0", 0,
         100000000),
+    INT("client.recovery_max_publication_limit",
+        client.recovery_max_publication_limit, "300", 1, 10000),
+    INT("client.history_max_publication_limit",
+        client.history_max_publication_limit, "300", 1, 10000),
+    DURATION("client.channel_position_check_delay",
+             client.channel_position_check_delay_ms, "40s", 100, 24 * HOUR),
 
     BOOL("websocket.disabled", websocket.disabled, "false"),
     STRING("websocket.handler_prefix", websocket.handler_prefix,
@@ -217,6 +240,13 @@ const struct config_key config_schema_keys[] = {
      .min = KIB, .max = MIB, .flags = CONFIG_ZERO_OK,
      FIELD(config, throttle.notsent_lowat)},
 
+    INT("history.max_bytes", history.max_bytes, "268435456", 64 * KIB,
+        1024 * GIB),
+    DURATION("history.idle_ttl", history.idle_ttl_ms, "60s", 10, 24 * HOUR),
+    DURATION("history.heal_spread", history.heal_spread_ms, "5s", 0,
+             600 * SECOND),
+    INT("history.max_keys", history.max_keys, "100000", 1, 100000000),
+
     STRING("nats.url", nats.url, "", STRING_MAX, CONFIG_URL),
     STRING("nats.prefix", nats.prefix, "weir", 64, 0),
     INT("nats.queue_max_size", nats.queue_max_size, "16777216", KIB,
@@ -231,10 +261,16 @@ const struct config_key config_schema_keys[] = {
     STRING("nats.token", nats.token, "", STRING_MAX, CONFIG_SECRET),
     STRING("nats.credentials", nats.credentials, "", STRING_MAX, 0),
     DURATION("nats.grace", nats.grace_ms, "20s", 10, 24 * HOUR),
+    INT("nats.stream_replicas", nats.stream_replicas, "1", 1, 5),
+    CHOICE("nats.stream_storage", nats.stream_in_memory, "file", storages),
+    DURATION("nats.publish_timeout", nats.publish_timeout_ms, "5s", 100,
+             600 * SECOND),
 
     INT("channel.max_length", channel.max_length, "255", 1, 255),
     INT("channel.max_publication_size", channel.max_publication_size,
         "65536", 1, 256 * MIB),
+    DURATION("channel.history_meta_ttl", channel.history_meta_ttl_ms, "720h",
+             SECOND, YEAR),
     OPTIONS(WITHOUT_NAMESPACE)
     THROTTLE_OPTIONS(THROTTLE_WITHOUT_NAMESPACE)
     {.name = "channel.namespaces", .type = CONFIG_NAMESPACES, .init = "[]",

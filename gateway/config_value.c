@@ -121,19 +121,19 @@ static int set_duration(struct config_read *r, const struct config_key *key,
                         void *to, const char *path, const json_t *v)
 {
     int64_t ms;
+    char min[32];
+    char max[32];
+    config_value_print_duration(key->min, min);
+    config_value_print_duration(key->max, max);
     if (!json_is_string(v) ||
         config_value_duration(json_string_value(v), &ms) < 0)
-        return config_message_bad(
-            r, key, path, v, "a duration string such as \"%s\"", key->init);
-    if (!is_in_range(key, ms)) {
-        char min[32];
-        char max[32];
-        config_value_print_duration(key->min, min);
-        config_value_print_duration(key->max, max);
+        return config_message_bad(r, key, path, v,
+                                  "a duration string such as \"%s\"",
+                                  strcmp(key->init, "0s") ? key->init : min);
+    if (!is_in_range(key, ms))
         return config_message_bad(
             r, key, path, v, "a duration from \"%s\" to \"%s\"%s", min, max,
-            key->flags & CONFIG_ZERO_OK ? ", or \"0s\" for never" : "");
-    }
+            key->flags & CONFIG_ZERO_OK ? ", or \"0s\"" : "");
     *(int64_t *)to = ms;
     return 0;
 }

@@ -169,7 +169,7 @@ static const struct {
      "64"},
     {"{\"client\":{\"ping_interval\":\"99ms\"}}",
      "config.json: key \"client.ping_interval\" has value \"99ms\"; want a "
-     "duration from \"100ms\" to \"24h\", or \"0s\" for never"},
+     "duration from \"100ms\" to \"24h\", or \"0s\""},
     {"{\"sse\":{\"ping_interval\":\"0s\"}}",
      "config.json: key \"sse.ping_interval\" has value \"0s\"; want a "
      "duration from \"100ms\" to \"24h\""},

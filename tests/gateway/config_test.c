@@ -1,6 +1,7 @@
 /* config_test.c — every key of the configuration from every source, and back
  * out; config_refusal_test.c has what is refused, config_throttle_test.c the
- * section `throttle`. */
+ * section `throttle`, config_history_test.c history, config_env_test.c how
+ * the environment is written. */
 #include "gateway/config.h"
 
 #include <jansson.h>
@@ -32,12 +33,6 @@ static struct config *good(const char *json, char *const *env)
     if (!cfg)
         fail_msg("%s: %s", json, err);
     return cfg;
-}
-
-static struct config *with_variable(const char *entry)
-{
-    char *env[] = {(char *)entry, NULL};
-    return good("{}", env);
 }
 
 static char *printed(const struct config *cfg)
@@ -82,8 +77,10 @@ static void assert_printed(const struct config *cfg, const char *key,
 
 /* --- defaults --- */
 
-/* The one key that every_key cannot change: only mode "all" has it. */
+/* The keys that every_key cannot change: only mode "all" has a buffer, only a
+ * namespace without history tells gaps. */
 #define BUFFER "channel.without_namespace.throttle.buffer"
+#define TELL_GAPS "channel.without_namespace.tell_gaps"
 
 static const struct {
     const char *key;
@@ -107,6 +104,9 @@ static const struct {
     {"client.queue_max_size", "1048576"},
     {"client.channel_limit", "128"},
     {"client.connection_limit", "0"},
+    {"client.recovery_max_publication_limit", "300"},
+    {"client.history_max_publication_limit", "300"},
+    {"client.channel_position_check_delay", "\"40s\""},
     {"websocket.disabled", "false"},
     {"websocket.handler_prefix", "\"/connection/websocket\""},
     {"websocket.message_size_limit", "65536"},
@@ -136,6 +136,10 @@ static const struct {
     {"throttle.max_bytes", "67108864"},
     {"throttle.idle_ttl", "\"1m\""},
     {"throttle.notsent_lowat", "4096"},
+    {"history.max_bytes", "268435456"},
+    {"history.idle_ttl", "\"1m\""},
+    {"history.heal_spread", "\"5s\""},
+    {"history.max_keys", "100000"},
     {"nats.url", "\"\""},
     {"nats.prefix", "\"weir\""},
     {"nats.queue_max_size", "16777216"},
@@ -147,8 +151,12 @@ static const struct {
     {"nats.token", "\"\""},
     {"nats.credentials", "\"\""},
     {"nats.grace", "\"20s\""},
+    {"nats.stream_replicas", "1"},
+    {"nats.stream_storage", "\"file\""},
+    {"nats.publish_timeout", "\"5s\""},
     {"channel.max_length", "255"},
     {"channel.max_publication_size", "65536"},
+    {"channel.history_meta_ttl", "\"720h\""},
     {"channel.without_namespace.allow_subscribe_for_client", "false"},
     {"channel.without_namespace.allow_subscribe_for_anonymous", "false"},
     {"channel.without_namespace.allow_publish_for_client", "false"},
@@ -159,6 +167,20 @@ static const struct {
     {"channel.without_namespace.publication_data_format", "\"\""},
     {"channel.without_namespace.subject", "\"\""},
     {"channel.without_namespace.non_json", "\"drop\""},
+    {"channel.without_namespace.history_size", "0"},
+    {"channel.without_namespace.history_ttl", "\"0s\""},
+    {"channel.without_namespace.history_meta_ttl", "\"0s\""},
+    {"channel.without_namespace.force_recovery", "false"},
+    {"channel.without_namespace.allow_recovery", "false"},
+    {"channel.without_namespace.force_positioning", "false"},
+    {"channel.without_namespace.allow_positioning", "false"},
+    {"channel.without_namespace.force_recovery_mode", "\"\""},
+    {"channel.without_namespace.auto_cache_recover", "false"},
+    {"channel.without_namespace.allow_history_for_client", "false"},
+    {"channel.without_namespace.allow_history_for_subscriber", "false"},
+    {"channel.without_namespace.allow_history_for_anonymous", "false"},
+    {TELL_GAPS, "false"},
+    {"channel.without_namespace.stream", "\"\""},
     {"channel.without_namespace.throttle.mode", "\"all\""},
     {"channel.without_namespace.throttle.key", "\"\""},
     {"channel.without_namespace.throttle.rate", "0"},
@@ -212,7 +234,10 @@ static const char every_key[] =
     "\"insecure\":true,\"allow_anonymous_connect_without_token\":true,"
     "\"ping_interval\":\"11s\",\"pong_timeout\":\"6s\","
     "\"stale_close_delay\":\"7s\",\"queue_max_size\":9008,"
-    "\"channel_limit\":9009,\"connection_limit\":9010},"
+    "\"channel_limit\":9009,\"connection_limit\":9010,"
+    "\"recovery_max_publication_limit\":931,"
+    "\"history_max_publication_limit\":932,"
+    "\"channel_position_check_delay\":\"33s\"},"
     "\"websocket\":{\"disabled\":true,\"handler_prefix\":\"/ws\","
     "\"message_size_limit\":9011},"
     "\"uni_sse\":{\"enabled\":true,\"handler_prefix\":\"/u\","
@@ -228,12 +253,16 @@ static const char every_key[] =
     "\"hub\":{\"inflight_max_size\":9017,\"slice\":918},"
     "\"throttle\":{\"max_items\":9025,\"max_bytes\":90026,"
     "\"idle_ttl\":\"27s\",\"notsent_lowat\":9028},"
+    "\"history\":{\"max_bytes\":90034,\"idle_ttl\":\"35s\","
+    "\"heal_spread\":\"36s\",\"max_keys\":9037},"
     "\"nats\":{\"url\":\"nats://h:1\",\"prefix\":\"p.q\","
     "\"queue_max_size\":9019,\"connect_timeout\":\"20s\","
     "\"reconnect_wait\":\"21s\",\"ping_interval\":\"22s\",\"user\":\"u\","
     "\"password\":\"pw\",\"token\":\"t\",\"credentials\":\"/c\","
-    "\"grace\":\"23s\"},"
+    "\"grace\":\"23s\",\"stream_replicas\":3,"
+    "\"stream_storage\":\"memory\",\"publish_timeout\":\"38s\"},"
     "\"channel\":{\"max_length\":99,\"max_publication_size\":9024,"
+    "\"history_meta_ttl\":\"39h\","
     "\"without_namespace\":{\"allow_subscribe_for_client\":true,"
     "\"allow_subscribe_for_anonymous\":true,"
     "\"allow_publish_for_client\":true,"
@@ -241,6 +270,14 @@ static const char every_key[] =
     "\"allow_publish_for_anonymous\":true,\"allow_patterns\":true,"
     "\"channel_regex\":\"^x\",\"publication_data_format\":\"json\","
     "\"subject\":\"s.one\",\"non_json\":\"string\","
+    "\"history_size\":940,\"history_ttl\":\"41s\","
+    "\"history_meta_ttl\":\"42s\",\"force_recovery\":true,"
+    "\"allow_recovery\":true,\"force_positioning\":true,"
+    "\"allow_positioning\":true,\"force_recovery_mode\":\"cache\","
+    "\"auto_cache_recover\":true,\"allow_history_for_client\":true,"
+    "\"allow_history_for_subscriber\":true,"
+    "\"allow_history_for_anonymous\":true,\"tell_gaps\":false,"
+    "\"stream\":\"S-1\","
     "\"throttle\":{\"mode\":\"merge\",\"key\":\"/a~1b/~0\",\"rate\":0.2,"
     "\"on_full\":\"conflate\",\"buffer\":0,\"snapshot\":29,"
     "\"bandwidth\":9030,\"allow_client_rate\":false,\"annotate\":true,"
@@ -249,7 +286,8 @@ static const char every_key[] =
     "\"channel_regex\":\"^[0-9]{1,4}$\","
     "\"publication_data_format\":\"binary\",\"subject\":\"s.two\","
     "\"throttle\":{\"mode\":\"latest\",\"rate\":20}},"
-    "{\"name\":\"aa\",\"publication_data_format\":\"json_object\"}]}}";
+    "{\"name\":\"aa\",\"publication_data_format\":\"json_object\","
+    "\"tell_gaps\":true}]}}";
 
 static void check_front(const struct config *cfg)
 {
@@ -273,6 +311,9 @@ static void check_front(const struct config *cfg)
     assert_int_equal(cfg->client.queue_max_size, 9008);
     assert_int_equal(cfg->client.channel_limit, 9009);
     assert_int_equal(cfg->client.connection_limit, 9010);
+    assert_int_equal(cfg->client.recovery_max_publication_limit, 931);
+    assert_int_equal(cfg->client.history_max_publication_limit, 932);
+    assert_int_equal(cfg->client.channel_position_check_delay_ms, 33000);
 }
 
 static void check_endpoints(const struct config *cfg)
@@ -310,6 +351,10 @@ static void check_back(const struct config *cfg)
     assert_int_equal(cfg->throttle.max_bytes, 90026);
     assert_int_equal(cfg->throttle.idle_ttl_ms, 27000);
     assert_int_equal(cfg->throttle.notsent_lowat, 9028);
+    assert_int_equal(cfg->history.max_bytes, 90034);
+    assert_int_equal(cfg->history.idle_ttl_ms, 35000);
+    assert_int_equal(cfg->history.heal_spread_ms, 36000);
+    assert_int_equal(cfg->history.max_keys, 9037);
     assert_string_equal(cfg->nats.url, "nats://h:1");
     assert_string_equal(cfg->nats.prefix, "p.q");
     assert_int_equal(cfg->nats.queue_max_size, 9019);
@@ -321,8 +366,12 @@ static void check_back(const struct config *cfg)
     assert_string_equal(cfg->nats.token, "t");
     assert_string_equal(cfg->nats.credentials, "/c");
     assert_int_equal(cfg->nats.grace_ms, 23000);
+    assert_int_equal(cfg->nats.stream_replicas, 3);
+    assert_true(cfg->nats.stream_in_memory);
+    assert_int_equal(cfg->nats.publish_timeout_ms, 38000);
     assert_int_equal(cfg->channel.max_length, 99);
     assert_int_equal(cfg->channel.max_publication_size, 9024);
+    assert_int_equal(cfg->channel.history_meta_ttl_ms, 39 * 3600000);
 }
 
 static void check_namespaces(const struct config *cfg)
@@ -357,6 +406,32 @@ static void check_namespaces(const struct config *cfg)
     assert_int_equal(regexec(ns->regex, "12345", 0, NULL, 0), REG_NOMATCH);
 }
 
+static void check_history(const struct config *cfg)
+{
+    const struct namespace_options *ns = &cfg->channel.without_namespace;
+    assert_int_equal(ns->history_size, 940);
+    assert_int_equal(ns->history_ttl_ms, 41000);
+    assert_int_equal(ns->history_meta_ttl_ms, 42000);
+    assert_true(ns->force_recovery);
+    assert_true(ns->allow_recovery);
+    assert_true(ns->force_positioning);
+    assert_true(ns->allow_positioning);
+    assert_int_equal(ns->force_recovery_mode, RECOVERY_CACHE);
+    assert_true(ns->auto_cache_recover);
+    assert_true(ns->allow_history_for_client);
+    assert_true(ns->allow_history_for_subscriber);
+    assert_true(ns->allow_history_for_anonymous);
+    assert_false(ns->tell_gaps);
+    assert_string_equal(ns->stream, "S-1");
+
+    assert_true(cfg->channel.namespaces[0].tell_gaps);
+    ns = &cfg->channel.namespaces[1];
+    assert_int_equal(ns->history_size, 0);
+    assert_int_equal(ns->force_recovery_mode, RECOVERY_DEFAULT);
+    assert_false(ns->tell_gaps);
+    assert_string_equal(ns->stream, "");
+}
+
 static void check_policies(const struct config *cfg)
 {
     const struct namespace_options *ns = &cfg->channel.without_namespace;
@@ -387,6 +462,7 @@ static void check_every_key(const struct config *cfg)
     check_endpoints(cfg);
     check_back(cfg);
     check_namespaces(cfg);
+    check_history(cfg);
     check_policies(cfg);
 }
 
@@ -397,7 +473,8 @@ static void test_every_key_from_the_file(void **state)
     check_every_key(cfg);
     /* None of them is at its default, or the check would be worth less. */
     for (size_t i = 0; i < ARRAY_LEN(defaults); i++) {
-        if (strcmp(defaults[i].key, BUFFER) == 0)
+        if (strcmp(defaults[i].key, BUFFER) == 0 ||
+            strcmp(defaults[i].key, TELL_GAPS) == 0)
             continue;
         char *value = printed_value(cfg, defaults[i].key);
         if (strcmp(value, defaults[i].value) == 0)
@@ -459,6 +536,7 @@ static void test_print_is_read_again(void **state)
     assert_int_equal(strncmp(first, "{\n  \"log\": {\n    \"level\"", 22), 0);
     check_front(again);
     check_namespaces(again);
+    check_history(again);
     check_policies(again);
     free(first);
     free(second);
@@ -526,113 +604,6 @@ static void test_durations(void **state)
     }
 }
 
-/* --- the environment --- */
-
-static void test_environment_wins_over_the_file(void **state)
-{
-    (void)state;
-    char *env[] = {"HOME=/",
-                   "WEIR",
-                   "WEIR_HTTP_SERVER_PORT=9000",
-                   "WEIR_TEST_ANYTHING=1",
-                   "XWEIR_Y=1",
-                   "WEIR_CLIENT_INSECURE=1",
-                   "WEIR_NODE_NAME=",
-                   NULL};
-    struct config *cfg = good("{\"http_server\":{\"port\":1},"
-                              "\"shards\":2,\"node\":{\"name\":\"n\"}}",
-                              env);
-    assert_int_equal(cfg->http_server.port, 9000);
-    assert_int_equal(cfg->shards, 2);
-    assert_true(cfg->client.insecure);
-    assert_string_equal(cfg->node.name, "");
-    config_free(cfg);
-}
-
-static void assert_origins(const char *entry, const char *want)
-{
-    struct config *cfg = with_variable(entry);
-    assert_printed(cfg, "client.allowed_origins", want);
-    config_free(cfg);
-}
-
-static void test_environment_lists(void **state)
-{
-    (void)state;
-    assert_origins("WEIR_CLIENT_ALLOWED_ORIGINS=", "[]");
-    assert_origins("WEIR_CLIENT_ALLOWED_ORIGINS=*", "[\"*\"]");
-    assert_origins(
-        "WEIR_CLIENT_ALLOWED_ORIGINS= https://a, https://b https://c",
-        "[\"https://a\",\"https://b\",\"https://c\"]");
-    assert_origins("WEIR_CLIENT_ALLOWED_ORIGINS=[\"a b\",\"c\"]",
-                   "[\"a b\",\"c\"]");
-}
-
-static void test_environment_booleans(void **state)
-{
-    (void)state;
-    static const char *const yes[] = {"true", "TRUE", "1"};
-    static const char *const no[] = {"false", "False", "0"};
-    for (size_t i = 0; i < ARRAY_LEN(yes); i++) {
-        char entry[64];
-        snprintf(entry, sizeof(entry), "WEIR_CLIENT_INSECURE=%s", yes[i]);
-        struct config *cfg = with_variable(entry);
-        assert_true(cfg->client.insecure);
-        config_free(cfg);
-        snprintf(entry, sizeof(entry), "WEIR_SSE_ENABLED=%s", no[i]);
-        cfg = with_variable(entry);
-        assert_false(cfg->sse.enabled);
-        config_free(cfg);
-    }
-}
-
-static void test_environment_namespaces(void **state)
-{
-    (void)state;
-    /* The object replaces the file's, the single options refine it, in
-     * whichever order they come. */
-    char *env[] = {
-        "WEIR_CHANNEL_WITHOUT_NAMESPACE_ALLOW_SUBSCRIBE_FOR_CLIENT=true",
-        "WEIR_CHANNEL_WITHOUT_NAMESPACE={\"allow_patterns\":true,"
-        "\"allow_subscribe_for_client\":false}",
-        "WEIR_CHANNEL_NAMESPACES=[{\"name\":\"env\"}]", NULL};
-    struct config *cfg =
-        good("{\"channel\":{\"namespaces\":[{\"name\":\"file\"}],"
-             "\"without_namespace\":{\"allow_publish_for_client\":true,"
-             "\"channel_regex\":\"^a\",\"subject\":\"s\"}}}",
-             env);
-    const struct namespace_options *ns = &cfg->channel.without_namespace;
-    assert_true(ns->allow_subscribe_for_client);
-    assert_true(ns->allow_patterns);
-    assert_false(ns->allow_publish_for_client);
-    assert_string_equal(ns->channel_regex, "");
-    assert_null(ns->regex);
-    assert_string_equal(ns->subject, "");
-    assert_non_null(config_namespace(cfg, STR_LIT("env")));
-    assert_null(config_namespace(cfg, STR_LIT("file")));
-    config_free(cfg);
-}
-
-/* What Kubernetes sets when a service is called weir. */
-static void test_environment_service_links(void **state)
-{
-    (void)state;
-    char *env[] = {"WEIR_SERVICE_HOST=10.0.0.11",
-                   "WEIR_SERVICE_PORT=8000",
-                   "WEIR_SERVICE_PORT_HTTP=8000",
-                   "WEIR_PORT=tcp://10.0.0.11:8000",
-                   "WEIR_PORT_8000_TCP=tcp://10.0.0.11:8000",
-                   "WEIR_PORT_8000_TCP_PROTO=tcp",
-                   "WEIR_PORT_8000_TCP_PORT=8000",
-                   "WEIR_PORT_8000_TCP_ADDR=10.0.0.11",
-                   "WEIR_DEMO_PORT_53_UDP_ADDR=10.0.0.12",
-                   "WEIR_HTTP_SERVER_PORT=8001",
-                   NULL};
-    struct config *cfg = good("{}", env);
-    assert_int_equal(cfg->http_server.port, 8001);
-    config_free(cfg);
-}
-
 /* --- files --- */
 
 static void test_files(void **state)
@@ -681,6 +652,7 @@ static void test_set(void **state)
     assert_int_equal(cfg->http_server.port, 9000);
     assert_string_equal(cfg->http_api.key, "k"); /* not "***" */
     check_namespaces(cfg);
+    check_history(cfg);
     check_policies(cfg);
     assert_int_equal(
         config_set(cfg, "nats.url", "nats://u:p@h,tls://i", err, sizeof(err)),
@@ -747,11 +719,6 @@ int main(void)
         cmocka_unit_test(test_print_is_read_again),
         cmocka_unit_test(test_print_hides_secrets),
         cmocka_unit_test(test_durations),
-        cmocka_unit_test(test_environment_wins_over_the_file),
-        cmocka_unit_test(test_environment_lists),
-        cmocka_unit_test(test_environment_booleans),
-        cmocka_unit_test(test_environment_namespaces),
-        cmocka_unit_test(test_environment_service_links),
         cmocka_unit_test(test_files),
         cmocka_unit_test(test_set),
         cmocka_unit_test(test_reference_names_every_key),
