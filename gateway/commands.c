@@ -7,6 +7,7 @@
 #include "gateway/protocol/encode.h"
 #include "gateway/protocol/throttle_request.h"
 #include "gateway/publish.h"
+#include "gateway/recover.h"
 #include "gateway/session.h"
 #include "gateway/tune.h"
 #include "hub/hub.h"
@@ -76,6 +77,15 @@ static void on_subscribe(struct session *s, const struct command *cmd)
         session_reply_error(s, cmd->id, error);
         return;
     }
+    struct recover_request r = {
+        .positioned = f.positioned,
+        .recoverable = f.recoverable,
+        .recover = f.recover,
+        .reject = f.flag & COMMAND_FLAG_REJECT,
+        .offset = f.offset,
+        .epoch = f.epoch,
+    };
+    recover_options(config_of(s), &ch, client_user(&s->client), &r, &o);
     s->asking++;
     int rc = hub_subscribe(&s->client, f.channel, &o);
     CHECK(rc == 0); /* check_subscribe asked the same questions */
@@ -178,6 +188,84 @@ static void on_publish(struct session *s, const struct command *cmd)
     hub_publish(s->client.shard, &p->op);
 }
 
+/* A client's question about the past: survives the client. */
+struct client_history {
+    struct client_ref ref;
+    uint32_t id;
+    struct history_op op; /* last: has the name behind it */
+};
+
+static void on_history_answer(struct history_op *op)
+{
+    struct client_history *h = container_of(op, struct client_history, op);
+    struct client *c = client_find(op->origin, h->ref);
+    if (c && op->error) {
+        session_reply_error(session_of(c), h->id, op->error);
+    } else if (c && !history_op_is_json(op)) {
+        session_close(session_of(c), DISCONNECT_INAPPROPRIATE);
+    } else if (c) {
+        struct buf *b = session_begin(session_of(c));
+        buf_lit(b, "{\"id\":");
+        buf_u64(b, h->id);
+        buf_lit(b, ",\"history\":");
+        encode_history(b, op->position, op->msgs, op->count);
+        buf_char(b, '}');
+        session_end(session_of(c));
+    }
+    history_op_fini(op);
+    free(h);
+}
+
+/* 0 and the namespace's policy, or an error. */
+static uint32_t check_history(struct session *s, const struct command_fields *f,
+                              const struct history_policy **policy)
+{
+    const struct config *cfg = config_of(s);
+    struct rules_channel ch;
+    uint32_t error = rules_channel(cfg, f->channel, RULES_CONCRETE, &ch);
+    if (error)
+        return error;
+    const struct sub *sub = client_find_sub(&s->client, f->channel);
+    error = rules_history(cfg, &ch, client_user(&s->client),
+                          sub && sub->state == SUB_LIVE);
+    *policy = &ch.options->history;
+    if (!(*policy)->size)
+        return ERROR_NOT_AVAILABLE;
+    if (!error && f->reverse && f->has_since && f->offset == 0)
+        return ERROR_BAD_REQUEST;
+    return error;
+}
+
+static void on_history(struct session *s, const struct command *cmd)
+{
+    struct command_fields f;
+    const struct history_policy *policy;
+    if (!take_fields(s, cmd, &f))
+        return;
+    if (f.channel.n == 0) {
+        session_close(s, DISCONNECT_BAD_REQUEST);
+        return;
+    }
+    uint32_t error = check_history(s, &f, &policy);
+    if (error) {
+        session_reply_error(s, cmd->id, error);
+        return;
+    }
+    struct client_history *h = mem_zalloc(sizeof(*h) + f.channel.n);
+    h->ref = s->client.ref;
+    h->id = cmd->id;
+    h->op.history = policy;
+    h->op.limit = f.limit;
+    h->op.reverse = f.reverse;
+    h->op.has_since = f.has_since;
+    h->op.since.offset = f.offset;
+    recover_epoch(f.epoch, &h->op.since.epoch, &h->op.foreign);
+    h->op.done = on_history_answer;
+    h->op.channel_len = (uint32_t)f.channel.n;
+    memcpy(h->op.channel, f.channel.p, f.channel.n);
+    home_history(s->client.shard, &h->op);
+}
+
 /* {"channel":"c","rate":5}: how much of it, from now on. */
 static uint32_t retune(struct session *s, struct str raw,
                        struct throttle_grant *granted)
@@ -240,9 +328,11 @@ void session_command(struct session *s, const struct command *cmd)
     case COMMAND_RPC:
         on_rpc(s, cmd);
         return;
+    case COMMAND_HISTORY:
+        on_history(s, cmd);
+        return;
     case COMMAND_PRESENCE:
     case COMMAND_PRESENCE_STATS:
-    case COMMAND_HISTORY:
     case COMMAND_REFRESH:
     case COMMAND_SUB_REFRESH:
         session_reply_error(s, cmd->id, ERROR_NOT_AVAILABLE);

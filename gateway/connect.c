@@ -11,6 +11,7 @@
 #include "gateway/auth/auth.h"
 #include "gateway/protocol/command.h"
 #include "gateway/protocol/encode.h"
+#include "gateway/recover.h"
 #include "gateway/rules.h"
 #include "gateway/session.h"
 #include "gateway/transport/wire.h"
@@ -29,6 +30,11 @@ void session_connect_finish(struct session *s)
     char session_id[RAND_UUID_LEN];
     if (s->client.closing || s->client.closed)
         return;
+    /* It would wait for ever for what it did not get; coming back helps. */
+    if (s->connect_error) {
+        session_close(s, disconnect_for_error(s->connect_error));
+        return;
+    }
     struct connect_result r = {
         .client = str_n(id, sizeof(id)),
         .ping_s = (uint32_t)((cfg->client.ping_interval_ms + 999) / 1000),
@@ -77,6 +83,33 @@ static void fail_connect(struct session *s, uint32_t error)
     session_reply_error(s, s->connect_id, error);
 }
 
+/* What one of the connect request's subs asks for. ERR_INVALID when it does so
+ * in a wrong way. */
+static int read_request(struct session *s, const struct rules_channel *ch,
+                        struct json_value request, struct subscribe_options *o)
+{
+    struct command_fields f;
+    struct buf strings = BUF_INIT;
+    int rc =
+        request.type == JSON_NULL
+            ? command_fields((struct json_value){JSON_OBJECT, STR_LIT("{}")},
+                             &strings, &f)
+            : command_fields(request, &strings, &f);
+    if (rc == 0 && tune_options_of_data(ch, f.data, o))
+        rc = ERR_INVALID;
+    struct recover_request r = {
+        .positioned = f.positioned,
+        .recoverable = f.recoverable,
+        .recover = f.recover,
+        .offset = f.offset,
+        .epoch = f.epoch,
+    };
+    if (rc == 0)
+        recover_options(config_of(s), ch, client_user(&s->client), &r, o);
+    buf_free(&strings);
+    return rc;
+}
+
 /* Subscriptions the connect request asks for: those the client may have
  * anyway; others are ignored. */
 static bool subscribe_at_connect(struct session *s, struct str raw_channel,
@@ -98,9 +131,7 @@ static bool subscribe_at_connect(struct session *s, struct str raw_channel,
                !rules_subscribe(config_of(s), &ch, client_user(&s->client))) {
         struct subscribe_options o = {.is_pattern = ch.name.is_pattern,
                                       .server_side = true};
-        struct json_value data = {JSON_NULL, {NULL, 0}};
-        (void)json_member(request, STR_LIT("data"), &data);
-        if (tune_options_of_data(&ch, data.raw, &o)) {
+        if (read_request(s, &ch, request, &o) < 0) {
             session_close(s, DISCONNECT_BAD_REQUEST);
             buf_free(&text);
             return false;
@@ -203,6 +234,8 @@ uint32_t session_connect_answered(struct session *s, const struct sub *sub,
                                   const struct sub_answer *answer)
 {
     uint32_t told = 0;
+    if (answer->error && error_info(answer->error)->temporary)
+        s->connect_error = answer->error;
     if (!answer->error && s->connect_subs.n)
         buf_char(&s->connect_subs, ',');
     if (!answer->error) {

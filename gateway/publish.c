@@ -51,6 +51,7 @@ void publish_item(const struct namespace_options *o, struct str channel,
     const struct throttle_policy *policy = &o->throttle;
     struct str key;
     parts->policy = policy;
+    parts->history = &o->history;
     parts->item = 0;
     parts->keyless = false;
     if (policy->key.n == 0)
@@ -84,6 +85,7 @@ uint32_t publish_make(const struct config *cfg, struct msg_budget *budget,
         .info = r->info,
         .is_json = is_json,
         .urgent = r->urgent,
+        .skip_history = r->skip_history,
         .born_ns = r->born_ns,
     };
     if (is_json && has_newline(r->data)) {

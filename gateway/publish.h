@@ -19,6 +19,7 @@ struct publish_request {
     bool tags_are_valid; /* publish_tags_valid said so already */
     struct str info;     /* ClientInfo made by us, or empty */
     bool urgent;         /* never conflated */
+    bool skip_history;   /* gets no place in the stream */
     uint64_t born_ns;
 };
 

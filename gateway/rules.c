@@ -82,6 +82,19 @@ uint32_t rules_publish(const struct config *cfg, const struct rules_channel *ch,
     return ERROR_PERMISSION_DENIED;
 }
 
+uint32_t rules_history(const struct config *cfg, const struct rules_channel *ch,
+                       struct str user, bool subscribed)
+{
+    const struct namespace_options *o = ch->options;
+    if (cfg->client.insecure)
+        return 0;
+    bool named = user.n || o->allow_history_for_anonymous;
+    if (named && (o->allow_history_for_client ||
+                  (o->allow_history_for_subscriber && subscribed)))
+        return 0;
+    return ERROR_PERMISSION_DENIED;
+}
+
 bool rules_anonymous(const struct config *cfg)
 {
     return cfg->client.insecure ||

@@ -30,6 +30,9 @@ uint32_t rules_subscribe(const struct config *cfg,
 /* The same for publishing; `subscribed`: it has a live subscription there. */
 uint32_t rules_publish(const struct config *cfg, const struct rules_channel *ch,
                        struct str user, bool subscribed);
+/* The same for reading its history. */
+uint32_t rules_history(const struct config *cfg, const struct rules_channel *ch,
+                       struct str user, bool subscribed);
 /* May somebody without credentials connect? */
 bool rules_anonymous(const struct config *cfg);
 

@@ -76,22 +76,35 @@ static void name_node(struct app *app)
                  app->port);
 }
 
-static int make_loops(struct app *app, unsigned count, const struct ws_app *ws,
-                      char *err, size_t errlen)
+void server_hub_options(const struct config *cfg, unsigned shards,
+                        struct hub_options *out)
 {
-    const struct config *cfg = app->config;
-    struct hub_options o = {
+    *out = (struct hub_options){
         .max_items = (uint32_t)cfg->throttle.max_items,
         .last_max_bytes = (size_t)cfg->throttle.max_bytes,
         .idle_ttl_ms = (uint64_t)cfg->throttle.idle_ttl_ms,
         .state_max_bytes = (size_t)cfg->channel.max_publication_size,
-        .shards = count,
+        .shards = shards,
         .inflight_bytes = cfg->hub.inflight_max_size,
         .slice = (uint32_t)cfg->hub.slice,
         .queue_max_bytes = (uint32_t)cfg->client.queue_max_size,
         .channel_limit = (uint32_t)cfg->client.channel_limit,
+        .history_max_bytes = (size_t)cfg->history.max_bytes,
+        .history_idle_ttl_ms = (uint64_t)cfg->history.idle_ttl_ms,
+        .heal_spread_ms = (uint64_t)cfg->history.heal_spread_ms,
+        .max_keys = (size_t)cfg->history.max_keys,
+        .check_ms = (uint64_t)cfg->client.channel_position_check_delay_ms,
+        .recovery_limit = (uint32_t)cfg->client.recovery_max_publication_limit,
+        .history_limit = (uint32_t)cfg->client.history_max_publication_limit,
         .codec = &encode_codec,
     };
+}
+
+static int make_loops(struct app *app, unsigned count, const struct ws_app *ws,
+                      char *err, size_t errlen)
+{
+    struct hub_options o;
+    server_hub_options(app->config, count, &o);
     app->loops = mem_zalloc(count * sizeof(*app->loops));
     for (unsigned i = 0; i < count; i++)
         app->loops[i] = mem_zalloc(sizeof(struct loop));

@@ -12,6 +12,10 @@
 
 struct ws_app;
 
+/* What the configuration says about the hub. */
+void server_hub_options(const struct config *cfg, unsigned shards,
+                        struct hub_options *out);
+
 /* Start a node; takes cfg. 0 and *out, or an error with a message in err
  * (cfg is freed). */
 int server_start(struct config *cfg, const struct ws_app *ws, struct app **out,

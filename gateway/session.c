@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "gateway/protocol/command.h"
 #include "gateway/protocol/encode.h"
+#include "gateway/recover.h"
 #include "gateway/rules.h"
 #include "gateway/transport/wire.h"
 #include "gateway/tune.h"
@@ -13,6 +14,10 @@
 
 /* A peer has this long to take our goodbye and answer it. */
 #define CLOSE_MS 5000
+
+/* A message's replies wait for each other up to here: a small one may ask for
+ * many that are large (histories), and the client's queue bounds those. */
+#define REPLIES_MAX (256 * 1024)
 
 static const struct config *config_of(const struct session *s)
 {
@@ -58,12 +63,6 @@ static void push_json(struct session *s, struct str json)
     buf_free(&framed);
 }
 
-void session_end(struct session *s)
-{
-    if (s->loop->replying != s)
-        push_json(s, buf_view(&s->loop->scratch));
-}
-
 static void flush_replies(struct session *s)
 {
     struct loop *l = s->loop;
@@ -71,6 +70,15 @@ static void flush_replies(struct session *s)
         return;
     push_json(s, buf_view(&l->reply));
     buf_clear(&l->reply);
+}
+
+void session_end(struct session *s)
+{
+    struct loop *l = s->loop;
+    if (l->replying != s)
+        push_json(s, buf_view(&l->scratch));
+    else if (l->reply.n > REPLIES_MAX)
+        flush_replies(s);
 }
 
 void session_reply_error(struct session *s, uint32_t id, uint32_t error)
@@ -212,13 +220,17 @@ static uint32_t tell_subscribed(struct session *s, struct sub *sub,
                                 const struct sub_answer *answer)
 {
     struct buf body = BUF_INIT;
+    if (s->ops->arrange)
+        s->ops->arrange(s);
+    buf_char(&body, '{');
+    recover_encode(&body, sub, answer);
     if (sub->tell) {
-        buf_lit(&body, "{\"data\":");
+        buf_lit(&body, "\"data\":");
         tune_encode_grant(&body, sub);
-        buf_char(&body, '}');
-    } else {
-        buf_lit(&body, "{}");
+        buf_char(&body, ',');
     }
+    body.n -= body.p[body.n - 1] == ',';
+    buf_char(&body, '}');
     push_about(s, sub, STR_LIT("subscribe"), buf_view(&body));
     buf_free(&body);
     /* A full queue has ended it, and its subscriptions. */
@@ -240,34 +252,135 @@ static uint32_t reply_subscribed(struct session *s, const struct sub *sub,
     return told;
 }
 
-static uint32_t on_subscribed(struct client *c, struct sub *sub,
+/* What a publication that was missed has in it decides like a live one. */
+static bool is_binary(const struct sub_answer *answer)
+{
+    for (uint32_t i = 0; i < answer->count; i++) {
+        if (!answer->snapshot[i]->is_json)
+            return true;
+    }
+    return false;
+}
+
+/* A client's own subscription that is not to be, though its channel would: 0,
+ * or what it is told instead. */
+static uint32_t refusal(const struct session *s, const struct sub *sub,
+                        const struct sub_answer *answer)
+{
+    if (sub->reject && sub->recovers && answer->recovery != RECOVERY_DONE)
+        return ERROR_UNRECOVERABLE;
+    /* Later there will be room for it. */
+    return recover_fits(s, sub, answer) ? 0 : ERROR_TOO_MANY_REQUESTS;
+}
+
+static uint32_t answer_client(struct session *s, struct sub *sub,
                               const struct sub_answer *answer)
 {
-    struct session *s = session_of(c);
+    uint32_t error = answer->error ? answer->error : refusal(s, sub, answer);
+    if (!error)
+        return reply_subscribed(s, sub, answer);
+    session_reply_error(s, sub->request_id, error);
+    if (!answer->error && !s->client.closing && !s->client.closed)
+        hub_unsubscribe(&s->client, sub);
+    return 0;
+}
+
+/* Who cannot try again gets what there is room for: true when that is not what
+ * was missed. An event stream begins anew with the newest. */
+static bool forgo_recovery(const struct session *s, const struct sub *sub,
+                           struct sub_answer *answer)
+{
+    if (recover_fits(s, sub, answer))
+        return false;
+    uint32_t kept = s->plain ? 1 : 0;
+    answer->recovery = RECOVERY_TOO_OLD;
+    answer->snapshot += answer->count - kept;
+    answer->count = kept;
+    return true;
+}
+
+static uint32_t tell_answer(struct session *s, struct sub *sub,
+                            const struct sub_answer *answer)
+{
+    struct client *c = &s->client;
     uint32_t told = 0;
-    s->asking--;
-    sub->blank = sub->policy->snapshot && !answer->known;
+    sub->blank = sub->policy->snapshot && !answer->known &&
+                 answer->recovery != RECOVERY_DONE;
+    recover_count(c->shard, sub, answer);
+    if (is_binary(answer)) {
+        session_close(s, DISCONNECT_INAPPROPRIATE);
+        return 0;
+    }
     if (s->plain && (s->state == SESSION_NEW || !sub->server_side))
         return s->ops->subscribed(s, sub, answer);
     if (s->state == SESSION_CONNECTING)
         return session_connect_answered(s, sub, answer);
     if (sub->server_side && !answer->error)
         told = tell_subscribed(s, sub, answer);
-    else if (!sub->server_side && answer->error)
-        session_reply_error(s, sub->request_id, answer->error);
     else if (!sub->server_side)
-        told = reply_subscribed(s, sub, answer);
+        told = answer_client(s, sub, answer);
     if (s->asking == 0)
         session_resume_later(s);
     return told;
 }
 
+static uint32_t on_subscribed(struct client *c, struct sub *sub,
+                              const struct sub_answer *answer)
+{
+    struct session *s = session_of(c);
+    struct sub_answer less = *answer;
+    s->asking--;
+    if (!(sub->server_side || s->plain) || !forgo_recovery(s, sub, &less))
+        return tell_answer(s, sub, answer);
+    /* Nothing before what is kept follows. */
+    uint32_t forgone = answer->count - less.count;
+    return forgone + tell_answer(s, sub, &less);
+}
+
+/* Who was subscribed by the server cannot subscribe again by itself, an event
+ * stream neither: it comes back, and is told what it missed. */
+static void on_lost(struct client *c, struct sub *sub, enum loss why)
+{
+    struct session *s = session_of(c);
+    struct buf body = BUF_INIT;
+    (void)why;
+    if (sub->server_side || s->plain) {
+        session_close(s, DISCONNECT_INSUFFICIENT);
+        return;
+    }
+    encode_code_reason(&body, UNSUBSCRIBE_INSUFFICIENT,
+                       disconnect_reason(DISCONNECT_INSUFFICIENT));
+    push_about(s, sub, STR_LIT("unsubscribe"), buf_view(&body));
+    buf_free(&body);
+    if (!c->closing && !c->closed)
+        hub_unsubscribe(c, sub);
+}
+
+static bool on_gap(struct client *c, struct sub *sub)
+{
+    struct session *s = session_of(c);
+    if (!s->plain)
+        return false;
+    s->ops->gap(s, sub);
+    return true;
+}
+
+static void on_mark(struct client *c, const struct sub *sub, struct buf *to)
+{
+    struct session *s = session_of(c);
+    s->ops->mark(s, sub, to);
+}
+
 static const struct session_events events = {
     .subscribed = on_subscribed,
+    .lost = on_lost,
+    .gap = on_gap,
+    .mark = on_mark,
     .closing = on_closing,
 };
 
-uint32_t session_server_subscribe(struct session *s, struct str channel)
+uint32_t session_server_subscribe(struct session *s, struct str channel,
+                                  const struct recover_request *since)
 {
     struct rules_channel ch;
     uint32_t error =
@@ -277,6 +390,9 @@ uint32_t session_server_subscribe(struct session *s, struct str channel)
     struct subscribe_options o = {.is_pattern = ch.name.is_pattern,
                                   .server_side = true};
     tune_options(&ch, &(struct throttle_request){0}, &o);
+    static const struct recover_request none;
+    recover_options(config_of(s), &ch, client_user(&s->client),
+                    since ? since : &none, &o);
     /* A plain stream gets a publication once, however many subscriptions
      * bring it. */
     s->client.several |= s->plain;
@@ -300,13 +416,15 @@ void session_server_unsubscribe(struct session *s, struct sub *sub)
                            STR_LIT("subscribe"));
         session_end(s);
     }
+    /* A full queue ends it, and its subscriptions. */
+    if (s->client.closing || s->client.closed)
+        return;
     if (!asking || by_client) {
         encode_code_reason(&body, UNSUBSCRIBE_SERVER,
                            STR_LIT("server unsubscribe"));
         push_about(s, sub, STR_LIT("unsubscribe"), buf_view(&body));
         buf_free(&body);
     }
-    /* A full queue has ended it, and its subscriptions. */
     if (s->client.closing || s->client.closed)
         return;
     hub_unsubscribe(&s->client, sub);
@@ -470,10 +588,9 @@ void session_open(struct session *s, struct loop *l,
 static void log_closed(const struct session *s)
 {
     static const char *const carriers[] = {
-        [ENCODING_WS_JSON] = "websocket",
-        [ENCODING_UNI_SSE] = "uni_sse",
-        [ENCODING_SSE] = "sse",
-        [ENCODING_SSE_RAW] = "sse",
+        [ENCODING_WS_JSON] = "websocket", [ENCODING_UNI_SSE] = "uni_sse",
+        [ENCODING_SSE] = "sse",           [ENCODING_SSE_RAW] = "sse",
+        [ENCODING_SSE_ID] = "sse",        [ENCODING_SSE_RAW_ID] = "sse",
     };
     const struct client *c = &s->client;
     char id[RAND_UUID_LEN];

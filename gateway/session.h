@@ -42,6 +42,12 @@ struct session_ops {
      * ended before it was (sub and answer are NULL). */
     uint32_t (*subscribed)(struct session *s, struct sub *sub,
                            const struct sub_answer *answer);
+    /* A plain stream: a gap of the bus is told. What goes before an event that
+     * brings `sub` to its offset. (NULL elsewhere) */
+    void (*gap)(struct session *s, const struct sub *sub);
+    void (*mark)(struct session *s, const struct sub *sub, struct buf *to);
+    /* A plain stream has got a subscription of the server's. (NULL elsewhere) */
+    void (*arrange)(struct session *s);
     bool bidirectional; /* speaks commands and pongs; otherwise pushes only */
 };
 
@@ -61,6 +67,7 @@ struct session {
     uint64_t pinged_ms;
     struct buf held;         /* owned: commands that must wait */
     struct buf connect_subs; /* owned: members of the connect result's subs */
+    uint32_t connect_error;  /* of one of them, where trying again helps; 0 */
     struct meter *changes;   /* owned; NULL until it changes a rate */
     char reason[124];        /* of the close, when it came from outside */
 };
@@ -104,8 +111,10 @@ void session_close(struct session *s, uint32_t code);
 /* With a reason from outside (copied, cut to what a close frame takes). */
 void session_close_reason(struct session *s, uint32_t code, struct str reason);
 
-/* Server-side: for the API. 0 or an error code. */
-uint32_t session_server_subscribe(struct session *s, struct str channel);
+/* Server-side: for the API; `since` may be NULL. 0 or an error code. */
+struct recover_request;
+uint32_t session_server_subscribe(struct session *s, struct str channel,
+                                  const struct recover_request *since);
 /* Ends a subscription by order of the server: push 2000. */
 void session_server_unsubscribe(struct session *s, struct sub *sub);
 

@@ -6,6 +6,7 @@
 #include "gateway/protocol/encode.h"
 #include "gateway/protocol/json.h"
 #include "gateway/protocol/throttle_request.h"
+#include "gateway/recover.h"
 #include "throttle/meter.h"
 
 /* Publications encoded into one frame of a snapshot. */
@@ -99,7 +100,12 @@ static struct portion portion_of(const struct sub *sub,
     size_t used = answer_bytes(session_of(sub->client));
     left = used < left ? left - used : 0;
     struct portion p = {0, a->count};
-    bool by_item = sub->policy->snapshot == 1;
+    bool by_item = sub->policy->snapshot == 1 || sub->newest ||
+                   a->recovery != RECOVERY_NONE;
+    /* What was missed is told whole (recover_fits). */
+    if (a->recovery == RECOVERY_DONE && sub->grant.mode == THROTTLE_ALL &&
+        !sub->newest)
+        return p;
     for (uint32_t i = 0; i < a->count; i++) {
         size_t size = msg_size(a->snapshot[by_item ? i : a->count - 1 - i]);
         if (size > left && by_item)
@@ -123,6 +129,7 @@ static struct codec_pub *pubs_of(const struct sub *sub,
         uint64_t age = now_ns > m->born_ns ? now_ns - m->born_ns : 0;
         pubs[i] = (struct codec_pub){.msg = m,
                                      .n = 1,
+                                     .offset = m->offset,
                                      .age_ms = (uint32_t)(age / 1000000),
                                      .annotate = sub->policy->annotate};
     }
@@ -139,24 +146,39 @@ uint32_t tune_encode_result(struct buf *to, const struct sub *sub,
 {
     struct portion p = portion_of(sub, answer);
     buf_char(to, '{');
+    recover_encode(to, sub, answer);
     if (p.end > p.from) {
         struct codec_pub *pubs = pubs_of(sub, answer);
         buf_lit(to, "\"publications\":");
         encode_snapshot(to, sub->topic->is_pattern, pubs + p.from,
                         p.end - p.from);
+        buf_char(to, ',');
         free(pubs);
     }
     if (sub->tell) {
-        if (p.end > p.from)
-            buf_char(to, ',');
         buf_lit(to, "\"data\":");
         tune_encode_grant(to, sub);
+        buf_char(to, ',');
     }
+    if (to->p[to->n - 1] == ',')
+        to->n--;
     buf_char(to, '}');
     return p.end;
 }
 
-uint32_t tune_push_snapshot(struct session *s, const struct sub *sub,
+static void stand(struct sub *sub, uint64_t offset)
+{
+    sub->offset = offset;
+    sub->unsure = false;
+}
+
+static void mark(struct sub *sub, uint64_t offset, struct buf *to)
+{
+    stand(sub, offset);
+    sub->client->events->mark(sub->client, sub, to);
+}
+
+uint32_t tune_push_snapshot(struct session *s, struct sub *sub,
                             const struct sub_answer *answer)
 {
     struct portion p = portion_of(sub, answer);
@@ -165,9 +187,14 @@ uint32_t tune_push_snapshot(struct session *s, const struct sub *sub,
         return p.end;
     struct codec_pub *pubs = pubs_of(sub, answer);
     struct buf bytes = BUF_INIT;
-    for (uint32_t i = p.from; i < p.end; i += CHUNK) {
-        uint32_t n = p.end - i < CHUNK ? p.end - i : CHUNK;
+    uint32_t chunk = c->marks && sub->positioned ? 1 : CHUNK;
+    for (uint32_t i = p.from; i < p.end; i += chunk) {
+        uint32_t n = p.end - i < chunk ? p.end - i : chunk;
         buf_clear(&bytes);
+        if (chunk == 1 && pubs[i].offset)
+            mark(sub, pubs[i].offset, &bytes);
+        else if (pubs[i + n - 1].offset)
+            stand(sub, pubs[i + n - 1].offset);
         encode_codec.encode(&bytes, c->encoding, topic_name(sub->topic),
                             sub->topic->is_pattern, pubs + i, n);
         struct frame *f = frame_new(buf_view(&bytes));

@@ -44,7 +44,7 @@ uint32_t tune_encode_result(struct buf *to, const struct sub *sub,
 /* {"rate":5,"mode":"latest"} as the subscription has it. */
 void tune_encode_grant(struct buf *to, const struct sub *sub);
 /* Queue the snapshot as ordinary publications. Returns how many. */
-uint32_t tune_push_snapshot(struct session *s, const struct sub *sub,
+uint32_t tune_push_snapshot(struct session *s, struct sub *sub,
                             const struct sub_answer *answer);
 
 #endif

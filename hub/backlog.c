@@ -178,13 +178,36 @@ bool backlog_takes(struct client *c, struct sub *sub, struct pass *p)
     return true;
 }
 
+/* Where the streams stand once it has this one. */
+static void push_mark(struct client *c, const struct lane *l,
+                      const struct lane_pub *pub)
+{
+    bool is_told = c->marks || encoding_has_ids(c->encoding);
+    struct sub *sub = is_told ? client_find_sub(c, topic_name(l->topic)) : NULL;
+    struct buf mark = BUF_INIT;
+    if (!sub || !sub->positioned || !pub->offset)
+        return;
+    sub->offset = pub->offset;
+    sub->unsure = false;
+    if (!c->marks)
+        return; /* Its id is in its bytes. */
+    c->events->mark(c, sub, &mark);
+    client_push_bytes(c, buf_view(&mark));
+    buf_free(&mark);
+}
+
 /* At once, behind what is queued. May end the client, and with it the
  * subscription and its lane. */
 static void push_one(struct client *c, const struct lane *l,
                      const struct lane_pub *pub, uint32_t lost)
 {
     const struct pace *pace = l->pace;
-    struct frame *f = pass_encode_for(c->shard, l, c->encoding, pub, lost);
+    struct lane_pub bare = *pub;
+    /* Out of their order nobody's offset says what came before. */
+    if (pace && pace_conflates(pace))
+        bare.offset = 0;
+    push_mark(c, l, &bare);
+    struct frame *f = pass_encode_for(c->shard, l, c->encoding, &bare, lost);
     client_push(c, f);
     if (!is_ended(c) && pace)
         backlog_delivered(c, pace, f);
@@ -214,7 +237,7 @@ static struct late *next_late(struct client *c)
 {
     struct late *l;
     TAILQ_FOREACH(l, &c->backlog->lates, link) {
-        if (is_open(c, l->sub->policy))
+        if (!l->sub->overrun && is_open(c, l->sub->policy))
             return l;
     }
     return NULL;
@@ -278,7 +301,8 @@ bool backlog_is_ready(const struct client *c)
     if (!c->backlog)
         return false;
     TAILQ_FOREACH(l, &c->backlog->lates, link) {
-        if (!waits_for_bandwidth(c->backlog, l->sub->policy))
+        if (!l->sub->overrun &&
+            !waits_for_bandwidth(c->backlog, l->sub->policy))
             return true;
     }
     return false;
@@ -355,9 +379,10 @@ static void push_all(struct client *c, const struct set_aside *a)
 
 /* --- urgent ------------------------------------------------------------ */
 
+/* What is overrun gets nothing more, whatever others need. */
 static bool is_in_group(const struct sub *s, const struct sub *sub)
 {
-    if (s->state != SUB_LIVE || !s->lane->pace)
+    if (s->state != SUB_LIVE || !s->lane->pace || s->overrun)
         return false;
     return s == sub || (sub->policy->order_group &&
                         s->policy->order_group == sub->policy->order_group);
@@ -495,6 +520,7 @@ static bool take_back(struct client *c, struct frame *f)
     uint32_t end = f->index == FRAME_WHOLE ? f->pass->count : first + 1;
     while (end-- > first)
         take_back_one(c, sub, f, end);
+    sub->offset = encoding_has_ids(c->encoding) ? sub->firm : sub->offset;
     st->deliveries -= f->publications;
     st->throttle_delivered[sub->lane->pace->grant.mode] -= f->publications;
     return true;

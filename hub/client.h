@@ -54,6 +54,7 @@ struct client {
                    * must come once (SSE) */
     bool connected; /* counted as a client; found by user */
     bool reclaim;   /* the socket was full: backlog_reclaim is due */
+    bool marks;     /* each publication says where the stream stands (SSE) */
     bool throttled; /* has or had a subscription in a throttled lane */
     uint32_t queue_head;
     uint32_t queue_count;

@@ -17,8 +17,15 @@ enum encoding {
     ENCODING_UNI_SSE, /* centrifuge pushes as events */
     ENCODING_SSE,     /* {"channel":…,"data":…} as events */
     ENCODING_SSE_RAW, /* the bare payload as events */
+    ENCODING_SSE_ID,  /* the last two with an id: where the channel stands */
+    ENCODING_SSE_RAW_ID,
     ENCODING_COUNT,
 };
+
+static inline bool encoding_has_ids(uint8_t e)
+{
+    return e == ENCODING_SSE_ID || e == ENCODING_SSE_RAW_ID;
+}
 
 /* A publication as one delivery of it looks. */
 struct codec_pub {
@@ -26,6 +33,7 @@ struct codec_pub {
     uint32_t n;            /* how many it stands for, itself included */
     uint32_t lost;         /* how many before it the client did not get */
     uint32_t age_ms;       /* since it entered this node */
+    uint64_t offset;       /* what is told of it; 0: none */
     bool annotate;         /* tell n and age_ms; lost is told if not 0 */
 };
 

@@ -53,7 +53,8 @@ static void deliver_to(struct delivery *d, struct topic *t)
     if (l->count == 0)
         return;
     __builtin_prefetch(l->slots->client, 1);
-    lane_push(l, (struct lane_pub){msg_ref(d->msg), d->seq, 1, 0});
+    lane_push(l,
+              (struct lane_pub){msg_ref(d->msg), d->seq, 1, 0, d->msg->offset});
     d->shard->stats.pubs_matched++;
     fanout_busy(d->shard, l);
 }
@@ -87,11 +88,32 @@ void fanout_deliver(struct shard *s, struct msg *m)
     deliver_found(&d);
 }
 
+static void on_match_pattern(void *arg, void *value)
+{
+    if (((const struct topic *)value)->is_pattern)
+        on_match(arg, value);
+}
+
+void fanout_deliver_patterns(struct shard *s, struct msg *m)
+{
+    struct delivery d = {.shard = s, .msg = m, .seq = ++s->delivered};
+    topic_match(&s->topics, msg_channel(m), m->channel_hash, on_match_pattern,
+                &d);
+    deliver_found(&d);
+}
+
 static bool is_reached_by(const struct topic *t, const struct msg *m)
 {
     if (t->is_pattern)
         return channel_matches(topic_name(t), msg_channel(m));
     return t->hash == m->channel_hash && str_eq(topic_name(t), msg_channel(m));
+}
+
+/* Only an exact subscription knows where the stream stands: what came after
+ * its beginning is its to bring. */
+static bool brings_stream(const struct sub *s, const struct msg *m)
+{
+    return s->positioned && m->epoch == s->epoch && m->offset > s->start;
 }
 
 /* Which of a client's subscriptions brings it this channel: the one that went
@@ -102,9 +124,11 @@ struct sub *fanout_designated(const struct client *c, const struct msg *m)
     struct sub *by = NULL;
     struct sub *s;
     TAILQ_FOREACH(s, &c->subs, link) {
-        if (s->state != SUB_LIVE || (by && by->since <= s->since))
+        if (s->state != SUB_LIVE || !is_reached_by(s->topic, m))
             continue;
-        if (is_reached_by(s->topic, m))
+        if (brings_stream(s, m))
+            return s;
+        if (!by || s->since < by->since)
             by = s;
     }
     return by;
@@ -126,13 +150,58 @@ static void push(struct client *c, const struct lane *l, struct frame *f)
         backlog_delivered(c, l->pace, f);
 }
 
-static void push_each(struct shard *s, struct lane *l, struct client *c,
-                      uint64_t from)
+/* The client's streams stand elsewhere once it has this: it says so in front.
+ * In a throttled lane both are one frame, which is never taken back: others
+ * behind it say the same. */
+static void push_marked(struct shard *s, struct lane *l, struct sub *sub,
+                        uint32_t i)
+{
+    struct client *c = sub->client;
+    struct buf mark = BUF_INIT;
+    struct frame *f = pass_single(s, l->pass, i, c->encoding);
+    sub->offset = l->pass->pubs[i].offset;
+    sub->unsure = false;
+    c->events->mark(c, sub, &mark);
+    if (l->pace) {
+        f = frame_behind(buf_view(&mark), f);
+        push(c, l, f);
+        frame_unref(f);
+    } else {
+        client_push_bytes(c, buf_view(&mark));
+        push(c, l, f);
+    }
+    buf_free(&mark);
+}
+
+/* Their ids are in the bytes that all share. */
+static void note_shared(struct client *c, struct sub *sub, const struct pass *p)
+{
+    if (!encoding_has_ids(c->encoding) || !sub->positioned)
+        return;
+    if (c->queue_count == 0)
+        sub->firm = sub->offset;
+    for (uint32_t i = p->count; i-- > 0;) {
+        if (p->pubs[i].seq <= sub->from || !p->pubs[i].offset)
+            continue;
+        sub->offset = p->pubs[i].offset;
+        return;
+    }
+}
+
+static void push_each(struct shard *s, struct lane *l, struct sub *sub)
 {
     struct pass *p = l->pass;
-    for (uint32_t i = 0; i < p->count; i++) {
-        if (p->pubs[i].seq > from &&
-            fanout_is_designated(c, l->topic, p->pubs[i].msg))
+    struct client *c = sub->client;
+    uint64_t from = sub->from;
+    bool marks = c->marks && sub->positioned;
+    note_shared(c, sub, p);
+    for (uint32_t i = 0; i < p->count && !c->closing && !c->closed; i++) {
+        if (p->pubs[i].seq <= from ||
+            !fanout_is_designated(c, l->topic, p->pubs[i].msg))
+            continue;
+        if (marks && p->pubs[i].offset)
+            push_marked(s, l, sub, i);
+        else
             push(c, l, pass_single(s, p, i, c->encoding));
     }
 }
@@ -164,7 +233,7 @@ static void serve(struct shard *s, struct lane *l,
     struct client *c = slot->client;
     uint64_t from = slot->sub->from;
     uint32_t seen = count_seen(l, slot->sub);
-    if (seen == p->count)
+    if (seen == p->count || slot->sub->overrun)
         return;
     if (p->binary_seq > from) {
         refuse_binary(s, c, p->count - seen);
@@ -175,12 +244,12 @@ static void serve(struct shard *s, struct lane *l,
     if (p->urgent ? backlog_flush_group(c, slot->sub, &p->pubs[0])
                   : l->pace && backlog_takes(c, slot->sub, p))
         return;
-    if (seen || (c->several && l->topic->is_pattern)) {
-        push_each(s, l, c, from);
+    if (seen || c->several || (c->marks && slot->sub->positioned)) {
+        push_each(s, l, slot->sub);
         return;
     }
-    if (fanout_is_designated(c, l->topic, p->pubs[0].msg))
-        push(c, l, pass_frame(s, p, c->encoding));
+    note_shared(c, slot->sub, p);
+    push(c, l, pass_frame(s, p, c->encoding));
 }
 
 /* A client that serve() closes leaves the topic at once: its slot is filled
@@ -270,7 +339,7 @@ static void give_rest(struct client *c, struct sub *sub, const struct ask *a,
     for (uint32_t i = told; i < a->snapshot_count && !c->closing; i++) {
         struct msg *m = a->snapshot[i];
         /* Older than anything the lane will send. */
-        struct lane_pub pub = {m, 0, 1, 0};
+        struct lane_pub pub = {m, 0, 1, 0, 0};
         backlog_give(c, sub, &pub);
     }
 }
@@ -283,16 +352,112 @@ static void go_live(struct shard *s, struct client *c, struct sub *sub,
         .snapshot = a->snapshot,
         .count = a->snapshot_count,
         .known = a->known,
+        .position = a->position,
+        .recovery = (uint8_t)a->recovery,
     };
+    sub->positioned = a->position.epoch != 0;
+    sub->epoch = a->position.epoch;
+    sub->offset = sub->start = a->position.offset;
     uint32_t told = c->events->subscribed(c, sub, &answer);
     /* The session may have thought better of it meanwhile. */
     if (find_asking(c, a) != sub)
         return;
     sub->since = s->delivered;
+    sub->firm = sub->offset;
     lane_add(pace_lane(s, t, sub->policy, sub->grant), sub, s->delivered);
     hub_note_throttled(sub);
     give_rest(c, sub, a, told);
 }
+
+/* --- losses -------------------------------------------------------------- */
+
+static void on_tell_lost(struct wheel_timer *t)
+{
+    struct sub *sub = container_of(t, struct sub, tell_lost);
+    struct client *c = sub->client;
+    if (sub->state == SUB_LIVE)
+        fanout_lose_sub(sub, LOSS_STREAM);
+    if (c->closing || c->closed)
+        return; /* and the subscription went with it */
+    wheel_stop(&c->shard->wheel, t);
+    c->events->lost(c, sub, (enum loss)sub->loss);
+}
+
+static void plan_tell(struct sub *sub, uint64_t spread_ms)
+{
+    struct shard *s = sub->client->shard;
+    sub->tell_lost.fire = on_tell_lost;
+    wheel_start(&s->wheel, &sub->tell_lost,
+                shard_now_ms(s) + rand_below(&s->rand, spread_ms + 1));
+}
+
+void fanout_overrun(struct sub *sub)
+{
+    if (!sub->positioned || sub->overrun)
+        return;
+    sub->overrun = true;
+    plan_tell(sub, 0);
+}
+
+void fanout_lose_sub(struct sub *sub, enum loss why)
+{
+    struct client *c = sub->client;
+    struct shard *s = c->shard;
+    struct lane *l = sub->lane;
+    struct backlog_rest *rest = backlog_leave(c, sub);
+    if (why == LOSS_GAP)
+        s->stats.subs_gap++;
+    else
+        s->stats.subs_lost++;
+    lane_remove(l, sub);
+    sub->state = SUB_LOST;
+    sub->loss = (uint8_t)why;
+    sub->topic->asking++; /* it stays until the subscription ends */
+    plan_tell(sub, s->hub->options.heal_spread_ms);
+    fanout_settle(s, l);
+    /* Last: it may end the client, and with it the subscription. */
+    backlog_give_rest(c, rest);
+}
+
+struct subs {
+    struct sub **items; /* owned */
+    size_t count;
+};
+
+static void collect(struct subs *to, const struct lane *l, enum loss why)
+{
+    to->items =
+        mem_realloc(to->items, (to->count + l->count + 1) * sizeof(*to->items));
+    for (uint32_t i = 0; i < l->count; i++) {
+        struct sub *sub = l->slots[i].sub;
+        if (sub->positioned || why == LOSS_GAP)
+            to->items[to->count++] = sub;
+    }
+}
+
+void fanout_lose(struct shard *s, const struct lost_topic *lost, enum loss why)
+{
+    struct topic *t =
+        topic_find(&s->topics, lost->name, lost->hash, lost->is_pattern);
+    struct subs all = {0};
+    struct pace *p;
+    if (!t)
+        return;
+    collect(&all, &t->plain, why);
+    SLIST_FOREACH(p, &t->paces, link)
+        collect(&all, &p->lane, why);
+    /* Each is another client's, so none goes with one before it. */
+    for (size_t i = 0; i < all.count; i++) {
+        struct client *c = all.items[i]->client;
+        if (why == LOSS_GAP && c->events->gap(c, all.items[i]))
+            s->stats.subs_gap++;
+        else
+            fanout_lose_sub(all.items[i], why);
+    }
+    free(all.items);
+}
+
+/* --- answers ------------------------------------------------------------- */
 
 static void refuse(struct client *c, struct sub *sub, const struct ask *a)
 {

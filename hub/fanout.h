@@ -22,11 +22,26 @@
 /* Queue a publication for everybody on this shard that it reaches. The msg
  * stays the caller's. */
 void fanout_deliver(struct shard *s, struct msg *m);
+/* The same, but to patterns only. */
+void fanout_deliver_patterns(struct shard *s, struct msg *m);
 /* Serve up to hub_options.slice subscribers; true if work is left. */
 bool fanout_run(struct shard *s);
 
 /* The home shard's answer to a subscription. Takes the ask. */
 void fanout_answer(struct shard *s, struct ask *a);
+/* The channel's live subscriptions that would be told (positioned ones; for
+ * LOSS_GAP all) get nothing more; each is told later (events->lost). */
+struct lost_topic {
+    struct str name;
+    uint32_t hash;
+    bool is_pattern;
+};
+void fanout_lose(struct shard *s, const struct lost_topic *lost, enum loss why);
+/* The same for one live subscription. */
+void fanout_lose_sub(struct sub *sub, enum loss why);
+/* A positioned subscription of a slow client had to give something up: it gets
+ * nothing more, and is lost as soon as nothing is done with its lane. */
+void fanout_overrun(struct sub *sub);
 /* The lane has something pending. */
 void fanout_busy(struct shard *s, struct lane *l);
 /* Let a lane go, and its topic, when nothing holds them: tells the home

@@ -29,6 +29,9 @@ struct frame {
 
 /* A copy of `bytes`, one reference, owned by the caller. */
 struct frame *frame_new(struct str bytes);
+/* A copy of f with bytes in front of it that say what the client has had by
+ * then: nobody's of a pass, and nothing before it is taken back. */
+struct frame *frame_behind(struct str bytes, const struct frame *f);
 void frame_unref(struct frame *f);
 
 static inline struct frame *frame_ref(struct frame *f)

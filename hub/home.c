@@ -4,24 +4,14 @@
 
 #include "base/mem.h"
 #include "hub/fanout.h"
+#include "hub/home_parts.h"
 #include "hub/hub.h"
+#include "hub/recall.h"
+#include "hub/splice.h"
 
 /* Every shard's copy of who wants a pattern. */
 struct pattern_interest {
     uint64_t shards; /* bit set */
-    uint16_t len;
-    char name[];
-};
-
-struct home_channel {
-    UT_hash_handle hh;     /* linked: home.channels */
-    uint64_t shards;       /* bit set: who has subscribers (or asks) */
-    struct ask_list asks;  /* linked: waiting for feed and acknowledgements */
-    uint32_t acks_missing; /* pattern: shards that have not confirmed */
-    bool fed;              /* the bus brings the channel (true in-process) */
-    bool is_pattern;
-    struct shard *home;      /* borrowed */
-    struct wheel_timer idle; /* runs while only last values want the feed */
     uint16_t len;
     char name[];
 };
@@ -45,11 +35,30 @@ static void on_sweep(struct wheel_timer *t);
 
 static const struct last_ops last_ops = {ref_value, unref_value, weigh_value};
 
+/* Expired history is looked for in so many streams at a time. */
+#define AGE_STREAMS 2000
+
+static void on_age(struct wheel_timer *t)
+{
+    struct home *h = container_of(t, struct home, age);
+    struct shard *s = container_of(h, struct shard, home);
+    history_sweep(&h->history, shard_now_ms(s), AGE_STREAMS);
+    if (h->history.streams)
+        wheel_start(&s->wheel, &h->age, shard_now_ms(s) + HOME_AGE_MS);
+}
+
 void home_init(struct home *h, const struct hub *hub)
 {
     h->channels = NULL;
     trie_init(&h->patterns);
     h->sweep.fire = on_sweep;
+    h->age.fire = on_age;
+    TAILQ_INIT(&h->reads);
+    history_init(&h->history, hub->options.history_max_bytes / hub->count,
+                 false);
+    h->history.forgotten = home_forgotten;
+    h->history.arg = container_of(h, struct shard, home);
+    keys_init(&h->keys, hub->options.max_keys / hub->count);
     last_init(&h->last, hub->options.last_max_bytes / hub->count,
               hub->options.max_items, &last_ops);
 }
@@ -80,11 +89,14 @@ void home_fini(struct home *h)
             home_free_ask(a);
         }
         wheel_stop(&e->home->wheel, &e->idle);
+        splice_fini(e->home, e);
         free(e);
     }
     trie_each(&h->patterns, free_value, NULL);
     trie_fini(&h->patterns);
     last_fini(&h->last);
+    history_fini(&h->history);
+    keys_fini(&h->keys);
     buf_free(&h->merge);
 }
 
@@ -92,6 +104,8 @@ void home_check(const struct home *h)
 {
     trie_check(&h->patterns);
     last_check(&h->last);
+    history_check(&h->history);
+    keys_check(&h->keys);
 }
 
 struct shard *home_of(struct hub *hub, uint32_t channel_hash)
@@ -121,15 +135,74 @@ static struct home_channel *find(struct shard *s, struct str name,
     return e;
 }
 
+static void complete(struct shard *home, const struct home_channel *e,
+                     struct ask *a);
 static void send_answer(struct shard *home, struct ask *a);
 
-static void try_answer(struct shard *home, struct home_channel *e)
+static void refuse(struct shard *home, struct ask *a, uint32_t error);
+
+void home_refuse(struct shard *home, struct home_channel *e, uint32_t error)
 {
+    struct ask_list all = STAILQ_HEAD_INITIALIZER(all);
+    STAILQ_CONCAT(&all, &e->asks);
+    struct ask *a;
+    while ((a = STAILQ_FIRST(&all))) {
+        STAILQ_REMOVE_HEAD(&all, waiting);
+        refuse(home, a, error);
+    }
+}
+
+/* A recovery, or whoever wants the newest, may need more of the stream than is
+ * here. It looks twice: the first read may have begun before it came. */
+#define LOOKS 2
+
+static bool is_ready(struct shard *home, struct home_channel *e, struct ask *a)
+{
+    const struct position_wish *w = &a->wish;
+    bool newest = w->latest == LATEST_ALWAYS || a->history->auto_cache ||
+                  (w->foreign && w->latest);
+    if (!e->splice || !w->positioned || a->looks >= LOOKS)
+        return true;
+    if (!newest && (!w->recover || w->foreign))
+        return true;
+    if (splice_can_tell(home, e, newest ? (struct position){0, 0} : w->since))
+        return true;
+    a->looks++;
+    return false;
+}
+
+/* Those whose answers need no further read. */
+static void take_ready(struct shard *home, struct home_channel *e,
+                       struct ask_list *ready)
+{
+    struct ask_list all = STAILQ_HEAD_INITIALIZER(all);
+    struct ask *a;
+    STAILQ_CONCAT(&all, &e->asks);
+    while ((a = STAILQ_FIRST(&all))) {
+        STAILQ_REMOVE_HEAD(&all, waiting);
+        if (is_ready(home, e, a))
+            STAILQ_INSERT_TAIL(ready, a, waiting);
+        else
+            STAILQ_INSERT_TAIL(&e->asks, a, waiting);
+    }
+}
+
+/* Answers are complete before the first is sent: with it, e may go. */
+void home_try_answer(struct shard *home, struct home_channel *e)
+{
+    struct ask_list ready = STAILQ_HEAD_INITIALIZER(ready);
+    struct ask *a;
     if (!e->fed || e->acks_missing)
         return;
-    struct ask_list ready = STAILQ_HEAD_INITIALIZER(ready);
-    STAILQ_CONCAT(&ready, &e->asks);
-    struct ask *a;
+    if (e->error) {
+        home_refuse(home, e, e->error);
+        return;
+    }
+    if (!splice_is_ready(e))
+        return;
+    take_ready(home, e, &ready);
+    STAILQ_FOREACH(a, &ready, waiting)
+        complete(home, e, a);
     while ((a = STAILQ_FIRST(&ready))) {
         STAILQ_REMOVE_HEAD(&ready, waiting);
         send_answer(home, a);
@@ -209,7 +282,7 @@ static void on_pattern_ack(void *reader, struct letter *self)
         container_of(self, struct pattern_letter, letter);
     struct home_channel *e = find(home, str_n(l->name, l->len), l->hash);
     if (e && e->acks_missing && --e->acks_missing == 0)
-        try_answer(home, e);
+        home_try_answer(home, e);
     free(l);
 }
 
@@ -253,7 +326,10 @@ static void on_fed(struct feed_op *op)
     struct home_channel *e = find(op->home, name, msg_channel_hash(name));
     if (e && !e->fed) {
         e->fed = true;
-        try_answer(op->home, e);
+        e->error = op->error;
+        if (op->has_stream && !e->is_pattern)
+            splice_begin(op->home, e);
+        home_try_answer(op->home, e);
     }
     free(op);
 }
@@ -281,6 +357,7 @@ static void let_go(struct home_channel *e)
     struct str name = str_n(e->name, e->len);
     CHECK(STAILQ_EMPTY(&e->asks) && e->shards == 0);
     wheel_stop(&home->wheel, &e->idle);
+    splice_end(home, e);
     if (b->ops) {
         last_drop(&home->home.last, name, msg_channel_hash(name));
         b->ops->release(b->self, name, e->is_pattern);
@@ -304,7 +381,9 @@ static struct home_channel *get(struct shard *home, const struct ask *a)
     e = mem_zalloc(sizeof(*e) + a->len);
     memcpy(e->name, a->channel, a->len);
     e->len = a->len;
+    e->hash = a->hash;
     e->is_pattern = a->is_pattern;
+    e->history = a->history;
     e->home = home;
     e->idle.fire = on_idle;
     STAILQ_INIT(&e->asks);
@@ -328,7 +407,7 @@ static void on_ask(void *reader, struct letter *self)
             return;
         }
     }
-    try_answer(home, e);
+    home_try_answer(home, e);
 }
 
 void home_ask(struct shard *from, struct ask *a)
@@ -364,11 +443,38 @@ static void add_snapshot(struct shard *home, struct ask *a)
     last_each(last, name, a->hash, recent, add_value, a);
 }
 
+static void complete(struct shard *home, const struct home_channel *e,
+                     struct ask *a)
+{
+    bool has_stream = !home->hub->broker.ops || e->splice;
+    if (a->is_pattern) {
+        add_snapshot(home, a);
+        return;
+    }
+    if (!has_stream && a->wish.recover) {
+        a->recovery = RECOVERY_FOREIGN;
+        a->error = a->wish.latest ? 0 : 108;
+    }
+    recall_answer(home, e, a);
+    bool is_told =
+        a->recovery == RECOVERY_DONE && a->wish.latest != LATEST_ALWAYS;
+    if (!a->error && !is_told && a->snapshot_count == 0)
+        add_snapshot(home, a);
+    if (home->home.history.streams && !home->home.age.deadline_ms)
+        wheel_start(&home->wheel, &home->home.age,
+                    shard_now_ms(home) + HOME_AGE_MS);
+}
+
 static void send_answer(struct shard *home, struct ask *a)
 {
-    add_snapshot(home, a);
     a->letter.run = on_answer;
     shard_send(home, a->from, &a->letter);
+}
+
+static void refuse(struct shard *home, struct ask *a, uint32_t error)
+{
+    a->error = error;
+    send_answer(home, a);
 }
 
 struct leave_letter {
@@ -390,11 +496,14 @@ static void on_leave(void *reader, struct letter *self)
     e->shards &= ~bit(l->from);
     if (e->is_pattern)
         tell_pattern(home, e, bit(l->from), false);
-    /* The feed goes on for as long as its last values may be asked for. */
-    bool kept = hub->broker.ops && last_knows(&home->home.last, name, l->hash);
-    if (e->shards == 0 && kept)
-        wheel_start(&home->wheel, &e->idle,
-                    shard_now_ms(home) + hub->options.idle_ttl_ms);
+    /* The feed goes on for as long as its last values, or what came after a
+     * position, may be asked for. */
+    uint64_t kept_ms = e->splice ? hub->options.history_idle_ttl_ms : 0;
+    if (hub->broker.ops && last_knows(&home->home.last, name, l->hash) &&
+        hub->options.idle_ttl_ms > kept_ms)
+        kept_ms = hub->options.idle_ttl_ms;
+    if (e->shards == 0 && kept_ms)
+        wheel_start(&home->wheel, &e->idle, shard_now_ms(home) + kept_ms);
     else if (e->shards == 0)
         let_go(e);
     free(l);
@@ -411,29 +520,7 @@ void home_leave(struct shard *from, struct str channel, uint32_t hash)
     shard_send(from, home_of(from->hub, hash), &l->letter);
 }
 
-struct pub_letter {
-    struct letter letter;
-    struct msg *msg; /* owned reference */
-};
-
-static struct pub_letter *pub_letter(struct msg *m,
-                                     void (*run)(void *, struct letter *))
-{
-    struct pub_letter *l = mem_alloc(sizeof(*l));
-    l->letter.run = run;
-    l->msg = m;
-    return l;
-}
-
-static void on_deliver(void *reader, struct letter *self)
-{
-    struct pub_letter *l = container_of(self, struct pub_letter, letter);
-    fanout_deliver(reader, l->msg);
-    msg_unref(l->msg);
-    free(l);
-}
-
-static uint64_t interested(const struct shard *home, const struct msg *m)
+uint64_t home_interested(const struct shard *home, const struct msg *m)
 {
     const struct home_channel *e =
         find((struct shard *)home, msg_channel(m), m->channel_hash);
@@ -463,6 +550,10 @@ static struct msg *merge(struct shard *home, struct msg *m)
             .info = msg_info(m),
             .item = m->item,
             .policy = m->policy,
+            .history = m->history,
+            .epoch = m->epoch,
+            .offset = m->offset,
+            .skip_history = m->skip_history,
             .is_json = true,
             .urgent = m->urgent,
             .keyless = m->keyless,
@@ -478,7 +569,7 @@ static struct msg *merge(struct shard *home, struct msg *m)
 
 /* What the channel remembers of a publication. Takes it, and gives what is
  * to be delivered: NULL for nothing. */
-static struct msg *keep(struct shard *home, struct msg *m)
+struct msg *home_keep(struct shard *home, struct msg *m)
 {
     const struct throttle_policy *p = m->policy;
     struct last *last = &home->home.last;
@@ -500,64 +591,4 @@ static struct msg *keep(struct shard *home, struct msg *m)
              p->snapshot > 1 ? p->snapshot : 0);
     home->stats.throttle_evicted += last->evicted - before;
     return m;
-}
-
-void home_publish(struct shard *home, struct msg *m)
-{
-    struct hub *hub = home->hub;
-    m = keep(home, m);
-    if (!m)
-        return;
-    if (hub->count == 1) {
-        fanout_deliver(home, m);
-        msg_unref(m);
-        return;
-    }
-    uint64_t shards = interested(home, m);
-    while (shards) {
-        struct shard *to = hub->shards[__builtin_ctzll(shards)];
-        shards &= shards - 1;
-        if (to == home)
-            fanout_deliver(home, m);
-        else
-            mailbox_post(&to->mailbox,
-                         &pub_letter(msg_ref(m), on_deliver)->letter);
-    }
-    msg_unref(m);
-}
-
-static void on_publish(void *reader, struct letter *self)
-{
-    struct pub_letter *l = container_of(self, struct pub_letter, letter);
-    home_publish(reader, l->msg);
-    free(l);
-}
-
-static void on_bus_publish(void *reader, struct letter *self)
-{
-    ((struct shard *)reader)->stats.pubs_in_broker++;
-    on_publish(reader, self);
-}
-
-void home_post(struct hub *hub, struct msg *m)
-{
-    struct shard *home = home_of(hub, m->channel_hash);
-    mailbox_post(&home->mailbox, &pub_letter(m, on_bus_publish)->letter);
-}
-
-/* Are there letters that came before what is done now? */
-static bool is_behind(struct shard *s)
-{
-    return s->hub->count > 1 && (s->draining || mailbox_depth(&s->mailbox) > 0);
-}
-
-void home_send(struct shard *from, struct msg *m)
-{
-    struct shard *home = home_of(from->hub, m->channel_hash);
-    /* A publication answered on another shard may still be a letter in our
-     * mailbox: one that was published after that answer must not pass it. */
-    if (home == from && !is_behind(home))
-        home_publish(home, m);
-    else
-        mailbox_post(&home->mailbox, &pub_letter(m, on_publish)->letter);
 }

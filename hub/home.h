@@ -28,6 +28,8 @@
 #include "base/wheel.h"
 #include "hub/broker.h"
 #include "hub/client.h"
+#include "hub/history.h"
+#include "hub/keys.h"
 #include "hub/trie.h"
 #include "throttle/last.h"
 
@@ -36,6 +38,7 @@
 struct hub;
 struct home_channel;
 struct pattern_interest;
+struct splice;
 
 struct home {
     struct home_channel *channels; /* hash: exact channels and patterns */
@@ -44,6 +47,38 @@ struct home {
     struct last last; /* values: struct msg */
     struct buf merge; /* owned: scratch */
     struct wheel_timer sweep; /* last values that lost their feed */
+
+    struct history history; /* streams; over a bus a part of what it has */
+    struct wheel_timer age; /* of history: what has expired */
+    struct keys keys;       /* in-process */
+    /* Reads of streams: under way, and those that wait. */
+    TAILQ_HEAD(, splice) reads;
+    uint32_t reading;
+    uint64_t next_read;
+};
+
+/* What became of a recovery. */
+enum recovery {
+    RECOVERY_NONE,    /* nobody asked */
+    RECOVERY_DONE,    /* the publications are all there were */
+    RECOVERY_FOREIGN, /* the position is of another stream */
+    RECOVERY_TOO_OLD, /* what came after it cannot be proven (any more) */
+};
+
+/* Does a subscription want the newest of each item? */
+enum latest {
+    LATEST_NEVER,
+    LATEST_IF_LOST, /* when a recovery fails */
+    LATEST_ALWAYS,  /* instead of what came after its position */
+};
+
+/* What a subscription wants of its channel's stream. */
+struct position_wish {
+    bool positioned; /* a position, and to be told when it is lost */
+    bool recover;    /* what came after `since` */
+    enum latest latest;
+    bool foreign;          /* `since` has an epoch that is nobody's of ours */
+    struct position since; /* epoch 0: of whatever stream */
 };
 
 /* A subscription's question to the home shard, and its answer. */
@@ -54,10 +89,17 @@ struct ask {
     struct client_ref client;
     uint32_t sub_gen;
     const struct throttle_policy *policy; /* borrowed: the namespace's */
-    struct msg **snapshot; /* owned array of references; of the answer */
+    const struct history_policy *history; /* borrowed: the namespace's */
+    struct position_wish wish;
+    uint8_t looks;  /* the home's: how often the bus was read for it */
+    bool conflates; /* only the newest of each item is wanted */
+    /* The answer: */
+    struct msg **snapshot; /* owned array of references */
     uint32_t snapshot_count;
-    bool known;     /* of the answer: the last values are complete */
-    uint32_t error; /* of the answer */
+    bool known;               /* the last values are complete */
+    struct position position; /* epoch 0: none */
+    enum recovery recovery;
+    uint32_t error;
     uint32_t hash;
     bool is_pattern;
     uint16_t len;
@@ -81,8 +123,47 @@ void home_publish(struct shard *home, struct msg *m);
 /* From any thread that is not a shard (the bus): the same by letter. Takes
  * the reference. */
 void home_post(struct hub *hub, struct msg *m);
+/* From any thread that is not a shard: the bus may have lost something before
+ * it came back (is connected, and its SUBs are known to the server). Every
+ * stream whose count of gaps is not `gap` is checked and healed; plain channels
+ * are told where their namespace says so. Also when the streams themselves may
+ * be others. */
+void home_post_gap(struct hub *hub, uint64_t gap);
 /* From a shard. Takes the reference. */
 void home_send(struct shard *from, struct msg *m);
+
+/* A publish of a shard that wants to know what became of it (in-process). Takes
+ * op, which is answered on its origin, maybe inside the call. */
+void home_send_op(struct shard *from, struct publish_op *op);
+
+/* Somebody wants to read a channel's stream, or to empty it. */
+struct history_op {
+    struct letter letter;
+    struct shard *origin;                 /* borrowed */
+    const struct history_policy *history; /* borrowed: of the namespace */
+    int64_t limit; /* 0: the position only; < 0: as many as may be */
+    bool reverse;
+    bool has_since;
+    bool foreign;          /* since has an epoch that is nobody's of ours */
+    struct position since; /* epoch 0: of whatever stream */
+    /* The answer: 0, 100, 108, or 112 for another epoch. */
+    uint32_t error;
+    struct position position;
+    struct msg **msgs; /* owned array of references, in the order asked for */
+    uint32_t count;
+    /* On the origin; takes the op, with history_op_fini. */
+    void (*done)(struct history_op *op);
+    uint32_t channel_len;
+    char channel[];
+};
+/* Frees what the answer has, not the op: whoever asks embeds it. */
+void history_op_fini(struct history_op *op);
+/* Can all of the answer be told in JSON? */
+bool history_op_is_json(const struct history_op *op);
+
+/* From a shard; op->origin is set here. Take the op. */
+void home_history(struct shard *from, struct history_op *op);
+void home_remove(struct shard *from, struct remove_op *op);
 
 /* Channels and patterns with a subscriber on this node, of this home. */
 size_t home_channel_count(const struct home *h);

@@ -37,8 +37,13 @@ void hub_publish(struct shard *from, struct publish_op *op)
     const struct broker *b = &from->hub->broker;
     op->origin = from;
     op->result = 0;
+    op->position = (struct position){0, 0};
     if (b->ops) {
         b->ops->publish(b->self, op);
+        return;
+    }
+    if (op->wish || op->msg->history->size) {
+        home_send_op(from, op);
         return;
     }
     home_send(from, msg_ref(op->msg));
@@ -47,7 +52,8 @@ void hub_publish(struct shard *from, struct publish_op *op)
     op->done(op);
 }
 
-static struct ask *make_ask(const struct client *c, const struct sub *s)
+static struct ask *make_ask(const struct client *c, const struct sub *s,
+                            const struct subscribe_options *o)
 {
     const struct topic *t = s->topic;
     struct ask *a = mem_zalloc(sizeof(*a) + t->len);
@@ -56,6 +62,10 @@ static struct ask *make_ask(const struct client *c, const struct sub *s)
     a->hash = t->hash;
     a->is_pattern = t->is_pattern;
     a->policy = s->policy;
+    a->history = o->history ? o->history : &history_none;
+    a->conflates = s->grant.mode != THROTTLE_ALL;
+    if (!o->is_pattern)
+        a->wish = o->wish;
     a->len = t->len;
     memcpy(a->channel, t->name, t->len);
     return a;
@@ -79,12 +89,18 @@ int hub_subscribe(struct client *c, struct str channel,
     sub->policy = o->policy ? o->policy : &throttle_plain;
     sub->grant = o->grant;
     sub->tell = o->tell;
+    sub->recoverable = o->recoverable && !o->is_pattern;
+    sub->recovers = o->wish.recover && !o->is_pattern;
+    sub->reject = o->reject;
+    sub->newest = o->wish.latest == LATEST_ALWAYS;
+    sub->asked = o->wish.since.offset;
+    sub->epoch = o->wish.since.epoch;
     sub->state = SUB_ASKING;
     TAILQ_INSERT_TAIL(&c->subs, sub, link);
     c->sub_count++;
     s->sub_count++;
     sub->topic->asking++;
-    home_ask(s, make_ask(c, sub));
+    home_ask(s, make_ask(c, sub, o));
     return 0;
 }
 
@@ -97,6 +113,9 @@ void hub_unsubscribe(struct client *c, struct sub *sub)
     TAILQ_REMOVE(&c->subs, sub, link);
     c->sub_count--;
     s->sub_count--;
+    wheel_stop(&s->wheel, &sub->tell_lost);
+    if (sub->state == SUB_LOST)
+        t->asking--;
     if (sub->state == SUB_LIVE)
         lane_remove(l, sub);
     free(sub);
@@ -117,6 +136,9 @@ void hub_note_throttled(struct sub *sub)
 void hub_retune(struct client *c, struct sub *sub, struct throttle_grant grant)
 {
     struct shard *s = c->shard;
+    /* It gets nothing more, and keeps its lane until it is told so. */
+    if (sub->overrun)
+        return;
     if (sub->state == SUB_LIVE && !backlog_flush_urgent(c, sub))
         return;
     sub->grant = grant;

@@ -11,16 +11,23 @@
 #include "hub/shard.h"
 
 struct hub_options {
-    unsigned shards;           /* 1..HOME_MAX_SHARDS */
-    int64_t inflight_bytes;    /* msg budget of the node */
-    uint32_t slice;            /* subscribers served in one go */
-    uint32_t queue_max_bytes;  /* of one client */
-    uint32_t channel_limit;    /* subscriptions of one client */
-    uint32_t max_items;        /* of a channel, to conflate and to keep */
-    size_t last_max_bytes;     /* last values of the node */
-    size_t state_max_bytes;    /* of one item patches are merged into */
-    uint64_t idle_ttl_ms;      /* last values over a bus: after the last sub */
-    const struct codec *codec; /* borrowed: constant */
+    unsigned shards;          /* 1..HOME_MAX_SHARDS */
+    int64_t inflight_bytes;   /* msg budget of the node */
+    uint32_t slice;           /* subscribers served in one go */
+    uint32_t queue_max_bytes; /* of one client */
+    uint32_t channel_limit;   /* subscriptions of one client */
+    uint32_t max_items;       /* of a channel, to conflate and to keep */
+    size_t last_max_bytes;    /* last values of the node */
+    size_t state_max_bytes;   /* of one item patches are merged into */
+    uint64_t idle_ttl_ms;     /* last values over a bus: after the last sub */
+    size_t history_max_bytes; /* streams of the node */
+    size_t max_keys;          /* idempotency keys of the node */
+    uint64_t history_idle_ttl_ms; /* streams over a bus: after the last sub */
+    uint64_t heal_spread_ms;      /* those who lost are told over this time */
+    uint64_t check_ms;            /* a quiet stream on the bus is looked at */
+    uint32_t recovery_limit;      /* publications of one recovery */
+    uint32_t history_limit;       /* publications of one answer */
+    const struct codec *codec;    /* borrowed: constant */
 };
 
 struct hub {
@@ -50,6 +57,10 @@ struct subscribe_options {
     bool server_side;
     uint32_t request_id;
     const struct throttle_policy *policy; /* borrowed; NULL: plain */
+    const struct history_policy *history; /* borrowed; NULL: none */
+    struct position_wish wish;            /* nothing of it for a pattern */
+    bool recoverable;                     /* the session's: see struct sub */
+    bool reject;
     struct throttle_grant grant;
     bool tell; /* the session's: the client is told what it was granted */
 };

@@ -36,6 +36,9 @@ struct lane_pub {
     uint64_t seq;    /* the shard's number of it */
     uint32_t n;      /* how many it stands for */
     uint32_t behind; /* the first of them came so many numbers before it */
+    /* Everything of the stream up to here has been brought, or replaced by
+     * something newer, when this one has; 0: it moves nothing. */
+    uint64_t offset;
 };
 
 struct topic_slot {

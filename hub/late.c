@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "hub/fanout.h"
 #include "hub/hub.h"
 #include "hub/pace.h"
 #include "hub/pass.h"
@@ -36,6 +37,7 @@ static void lose(struct late *l, struct msg *m)
 {
     ++*dropped_of(l);
     shard_of(l)->stats.throttle_evicted++;
+    fanout_overrun(l->sub);
     msg_unref(m);
 }
 
@@ -111,6 +113,7 @@ static void lose_frame(struct late *l, struct frame *f)
 {
     l->lost += f->publications;
     *dropped_of(l) += f->publications;
+    fanout_overrun(l->sub);
     frame_unref(f);
 }
 

@@ -33,8 +33,18 @@ static struct lane_pub pub_of(struct msg *m, uint64_t seq, uint64_t first_seq,
 {
     uint64_t behind = seq - first_seq;
     uint32_t most = UINT32_MAX;
-    return (struct lane_pub){m, seq, n,
-                             behind < most ? (uint32_t)behind : most};
+    return (struct lane_pub){m, seq, n, behind < most ? (uint32_t)behind : most,
+                             0};
+}
+
+/* Where the stream stands is told by what leaves nothing behind: while an item
+ * waits, a newer publication of another one moves nothing. */
+static void note_position(struct pace *p)
+{
+    struct lane *l = &p->lane;
+    struct lane_pub *last = &l->pending[l->pending_head + l->pending_count - 1];
+    if (last->msg->offset && TAILQ_EMPTY(&p->conflate.waiting))
+        last->offset = p->top;
 }
 
 /* The lane gets everything that waits; the values' references go along. */
@@ -47,8 +57,10 @@ static void send_waiting(struct pace *p)
         p->shard->stats.throttle_conflated[p->grant.mode] += due.n - 1;
         any = true;
     }
-    if (any)
-        fanout_busy(p->shard, &p->lane);
+    if (!any)
+        return;
+    note_position(p);
+    fanout_busy(p->shard, &p->lane);
 }
 
 static void on_tick(struct wheel_timer *timer)
@@ -121,13 +133,13 @@ void pace_free(struct pace *p)
 static void send_now(struct pace *p, struct msg *m, uint64_t seq)
 {
     lane_push(&p->lane, pub_of(msg_ref(m), seq, seq, 1));
+    note_position(p);
     fanout_busy(p->shard, &p->lane);
 }
 
-/* What it must not overtake goes first; then itself, never conflated. */
+/* Never conflated: what it must not overtake has gone. */
 static void offer_urgent(struct pace *p, struct msg *m, uint64_t seq)
 {
-    send_waiting(p);
     if (conflate_offer(&p->conflate, m->item, m, seq, p->shard->now_ns))
         send_now(p, m, seq);
     else
@@ -141,6 +153,12 @@ void pace_offer(struct pace *p, struct msg *m, uint64_t seq)
     /* It may be kept for as long as nothing newer comes, or a slow client does
      * not take it: publishers do not wait for that. */
     msg_hold(m, &s->hub->held);
+    /* What an urgent one must not overtake goes before it, and says where the
+     * stream stood without it. */
+    if (m->urgent && pace_conflates(p))
+        send_waiting(p);
+    if (m->offset > p->top)
+        p->top = m->offset;
     if (!pace_conflates(p)) {
         send_now(p, m, seq);
         return;

@@ -30,6 +30,7 @@ struct pace {
     struct conflate conflate;
     struct wheel_timer tick; /* in shard.ticks */
     uint32_t fence;          /* lane.pushed after the last tick */
+    uint64_t top;            /* the greatest offset that was offered */
 };
 
 /* The lane of a topic for subscriptions of this grant; made when there is

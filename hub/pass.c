@@ -81,7 +81,8 @@ static struct frame *encode(struct shard *s, const struct lane *l,
     bool annotate = l->pace && l->pace->policy->annotate;
     for (uint32_t i = 0; i < count; i++) {
         const struct msg *m = pubs[i].msg;
-        out[i] = (struct codec_pub){.msg = m, .n = pubs[i].n, .lost = lost};
+        out[i] = (struct codec_pub){
+            .msg = m, .n = pubs[i].n, .lost = lost, .offset = pubs[i].offset};
         if (!annotate)
             continue;
         out[i].annotate = true;

@@ -57,6 +57,36 @@
       "Rates changed by clients while subscribed")                             \
     X(rate_refused, "weir_throttle_rate_changes_total", "result=\"refused\"",  \
       "")                                                                      \
+    X(history_reads, "weir_history_reads_total", "",                           \
+      "Streams read from the bus")                                             \
+    X(history_checks, "weir_history_checks_total", "",                         \
+      "Quiet streams looked at on the bus")                                    \
+    X(history_healed, "weir_history_healed_total", "",                         \
+      "Publications that had not arrived and were read from the bus")          \
+    X(history_duplicates, "weir_history_duplicates_total", "",                 \
+      "Publications of the bus that were there already")                       \
+    X(history_lost, "weir_history_lost_total", "",                             \
+      "Times a channel's stream could not be proven complete")                 \
+    X(history_forgotten, "weir_history_forgotten_total", "",                   \
+      "Streams given up with their epoch")                                     \
+    X(history_evicted, "weir_history_evicted_total", "",                       \
+      "Publications of history given up for history.max_bytes")                \
+    X(keys_evicted, "weir_idempotency_keys_evicted_total", "",                 \
+      "Idempotency keys given up for history.max_keys")                        \
+    X(subs_lost, "weir_subscriptions_lost_total", "reason=\"stream\"",         \
+      "Subscriptions told that publications are missing")                      \
+    X(subs_gap, "weir_subscriptions_lost_total", "reason=\"gap\"", "")         \
+    X(recovered, "weir_recover_total", "result=\"recovered\"",                 \
+      "Recoveries, by result")                                                 \
+    X(recover_foreign, "weir_recover_total", "result=\"foreign\"", "")         \
+    X(recover_too_old, "weir_recover_total", "result=\"too_old\"", "")         \
+    X(recover_unknown, "weir_recover_total", "result=\"unknown_id\"", "")      \
+    X(recovered_pubs, "weir_recovered_publications_total", "",                 \
+      "Publications given by recoveries")                                      \
+    X(publish_repeated, "weir_publications_repeated_total", "",                \
+      "Publications with an idempotency key that was known")                   \
+    X(publish_outdated, "weir_publications_outdated_total", "",                \
+      "Publications with a version that was not newer")                        \
     X(slices, "weir_fanout_slices_total", "",                                  \
       "Slices in which publications went out")                                 \
     X(letters, "weir_letters_total", "", "Letters taken from the mailbox")

@@ -16,6 +16,7 @@
 
 #include "base/hash.h"
 #include "base/str.h"
+#include "base/wheel.h"
 #include "hub/lane.h"
 #include "hub/trie.h"
 
@@ -23,7 +24,11 @@ struct client;
 struct late;
 struct topic;
 
-enum sub_state { SUB_ASKING, SUB_LIVE };
+enum sub_state {
+    SUB_ASKING,
+    SUB_LIVE,
+    SUB_LOST, /* missed something, gets nothing, and will be told so */
+};
 
 /* One client's subscription to one topic. */
 struct sub {
@@ -41,6 +46,21 @@ struct sub {
     uint32_t request_id; /* the session's: which command to answer */
     uint8_t state;       /* enum sub_state */
     bool server_side;
+    bool positioned;  /* told where it stands, and of any loss */
+    bool recoverable; /* the session's: told that it may recover */
+    bool recovers;    /* the session's: this attempt asked for it */
+    bool newest;  /* the session's: it wants the newest, not what it missed */
+    bool reject;  /* the session's: an error when it is not recovered */
+    bool unsure;  /* offset says nothing yet: what came first is under way */
+    bool begins;  /* the session's: asked is where it stands at its beginning */
+    bool overrun; /* a bound of a slow client was met: soon lost */
+    uint8_t loss; /* enum loss, when lost */
+    uint64_t epoch;  /* of its stream; 0: none */
+    uint64_t offset; /* where it stands */
+    uint64_t firm;   /* the same without what may be taken back */
+    uint64_t asked;  /* the session's: where it asked to go on from */
+    uint64_t start;  /* where it stood when it went live */
+    struct wheel_timer tell_lost; /* when lost: until it is told */
     bool tell;  /* the session's: tell the client what it was granted */
     bool blank; /* the session's: last values were wanted and are not known */
 };

@@ -10,7 +10,9 @@
 #include <stdint.h>
 
 #include "base/str.h"
+#include "hub/position.h"
 
+struct buf;
 struct client;
 struct msg;
 struct sub;
@@ -40,6 +42,15 @@ struct sub_answer {
     bool known;                  /* the last values are complete */
     struct msg *const *snapshot; /* [count] lent, oldest first */
     uint32_t count;
+    struct position position; /* of the stream; epoch 0: none */
+    uint8_t
+        recovery; /* enum recovery: DONE makes the snapshot what was missed */
+};
+
+/* Why a subscription gets nothing more. */
+enum loss {
+    LOSS_STREAM, /* publications of its stream are missing, or it is another */
+    LOSS_GAP,    /* the bus may have lost something, and nobody can say what */
 };
 
 struct session_events {
@@ -50,6 +61,17 @@ struct session_events {
      * publications. */
     uint32_t (*subscribed)(struct client *c, struct sub *s,
                            const struct sub_answer *answer);
+    /* A live subscription has missed something: it got nothing since, and
+     * is told now. hub_unsubscribe is the session's to call, whatever else it
+     * does. */
+    void (*lost)(struct client *c, struct sub *s, enum loss why);
+    /* The bus may have lost something of a plain subscription. True: it was told
+     * and goes on. False: it is lost. */
+    bool (*gap)(struct client *c, struct sub *s);
+    /* NULL, or where a client's stream stands is told with every publication
+     * (client.marks): append what goes before the one that brings `s` to
+     * s->offset. */
+    void (*mark)(struct client *c, const struct sub *s, struct buf *to);
     /* client_close was called: what is queued goes out, then transport->close.
      * The session bounds how long that may take (transport->kill). */
     void (*closing)(struct client *c);

@@ -138,11 +138,20 @@ static void on_published(struct publish_op *op)
     if (op->msg)
         msg_unref(op->msg);
     op->msg = NULL;
+    free(op->wish);
+    op->wish = NULL;
     t->error = (uint32_t)op->result;
     if (t->error)
         st->pubs_refused++;
     else
         st->pubs_in_api++;
+    if (!t->error && op->position.epoch) {
+        buf_lit(&t->result, "{\"offset\":");
+        buf_u64(&t->result, op->position.offset);
+        buf_char(&t->result, ',');
+        encode_epoch(&t->result, op->position.epoch);
+        buf_char(&t->result, '}');
+    }
     task_finish(t);
 }
 
@@ -152,7 +161,47 @@ struct publication {
     bool is_json;
     struct str tags;
     bool urgent;
+    bool skip_history;
+    struct str key;
+    uint64_t version;
+    struct str version_epoch;
 };
+
+/* What a publisher wants of the stream. */
+static int read_wish(struct json_value params, struct buf *strings,
+                     struct publication *p)
+{
+    struct json_value v;
+    if (json_member(params, STR_LIT("skip_history"), &v) &&
+        v.type != JSON_NULL && json_bool(v, &p->skip_history) < 0)
+        return ERR_INVALID;
+    if (json_member(params, STR_LIT("version"), &v) && v.type != JSON_NULL &&
+        json_u64(v, &p->version) < 0)
+        return ERR_INVALID;
+    if (task_string(params, "idempotency_key", strings, &p->key) < 0 ||
+        task_string(params, "version_epoch", strings, &p->version_epoch) < 0)
+        return ERR_INVALID;
+    return p->key.n <= KEYS_KEY_MAX_BYTES &&
+                   p->version_epoch.n <= KEYS_KEY_MAX_BYTES
+               ? 0
+               : ERR_INVALID;
+}
+
+static struct publish_wish *make_wish(const struct publication *p)
+{
+    if (!p->key.n && !p->version)
+        return NULL;
+    struct publish_wish *w =
+        mem_zalloc(sizeof(*w) + p->key.n + p->version_epoch.n);
+    w->version = p->version;
+    w->key_len = (uint16_t)p->key.n;
+    w->version_epoch_len = (uint16_t)p->version_epoch.n;
+    if (p->key.n)
+        memcpy(w->bytes, p->key.p, p->key.n);
+    if (p->version_epoch.n)
+        memcpy(w->bytes + p->key.n, p->version_epoch.p, p->version_epoch.n);
+    return w;
+}
 
 static uint32_t read_publication(struct json_value params, struct buf *strings,
                                  struct publication *p)
@@ -167,7 +216,8 @@ static uint32_t read_publication(struct json_value params, struct buf *strings,
     if (json_member(params, STR_LIT("urgent"), &v) && v.type != JSON_NULL &&
         json_bool(v, &p->urgent) < 0)
         return ERROR_BAD_REQUEST;
-    if (task_string(params, "b64data", strings, &b64) < 0)
+    if (task_string(params, "b64data", strings, &b64) < 0 ||
+        read_wish(params, strings, p) < 0)
         return ERROR_BAD_REQUEST;
     if (b64.n) {
         size_t at = strings->n;
@@ -196,6 +246,7 @@ static void publish_to(struct task *t, struct str channel,
         .tags = p->tags,
         .tags_are_valid = true,
         .urgent = p->urgent,
+        .skip_history = p->skip_history,
         .born_ns = s->now_ns,
     };
     if (!error)
@@ -205,6 +256,7 @@ static void publish_to(struct task *t, struct str channel,
         task_fail(t, error == ERROR_TOO_MANY_REQUESTS ? ERROR_INTERNAL : error);
         return;
     }
+    t->publish.wish = make_wish(p);
     t->publish.done = on_published;
     hub_publish(s, &t->publish);
 }
@@ -343,8 +395,8 @@ static const struct method methods[] = {
     METHOD("refresh", run_not_available),
     METHOD("presence", run_not_available),
     METHOD("presence_stats", run_not_available),
-    METHOD("history", run_not_available),
-    METHOD("history_remove", run_not_available),
+    METHOD("history", task_history),
+    METHOD("history_remove", task_history_remove),
 };
 
 const struct method *task_method(struct str name)

@@ -7,7 +7,8 @@
  *
  * Owns:   its tasks. Thread: the loop that took the request.
  * Bounds: body http_server.max_body_size; API_MAX_CHILDREN channels of a
- *         broadcast or commands of a batch.
+ *         broadcast or commands of a batch; API_HISTORIES_MAX_BYTES of
+ *         publications in a batch: histories over it are error 107.
  * Uses:   hub/, protocol/json, transport/http, publish, session. */
 #ifndef WEIR_GATEWAY_API_API_H
 #define WEIR_GATEWAY_API_API_H
@@ -17,6 +18,7 @@
 struct app;
 
 #define API_MAX_CHILDREN 10000
+#define API_HISTORIES_MAX_BYTES (32 * 1024 * 1024)
 
 /* Is the API key right (or none needed)? Asked before the body is read. */
 bool api_admit(const struct app *app, const struct http_request *r);

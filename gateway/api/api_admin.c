@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "gateway/api/task.h"
 #include "gateway/protocol/codes.h"
+#include "gateway/recover.h"
 #include "gateway/rules.h"
 #include "gateway/session.h"
 
@@ -21,6 +22,7 @@ struct user_question {
     char *except;  /* whitelist: UUIDs, each followed by '\n' */
     uint32_t code;
     char *reason;
+    struct recover_request since; /* of a subscribe; its epoch is owned */
     void (*apply)(struct session *s, const struct user_question *q);
 };
 
@@ -37,6 +39,7 @@ static void free_question(struct user_question *q)
     free(q->session);
     free(q->except);
     free(q->reason);
+    free((char *)q->since.epoch.p);
     free(q);
 }
 
@@ -219,16 +222,21 @@ static void apply_unsubscribe(struct session *s, const struct user_question *q)
 static void apply_subscribe(struct session *s, const struct user_question *q)
 {
     /* The name was checked before it travelled. */
-    (void)session_server_subscribe(s, str_of(q->channel));
+    (void)session_server_subscribe(s, str_of(q->channel), &q->since);
 }
 
 static void run_channel_question(struct task *t, struct json_value params,
                                  void (*apply)(struct session *,
-                                               const struct user_question *))
+                                               const struct user_question *),
+                                 const struct recover_request *since)
 {
     struct rules_channel ch;
     struct user_question *q = read_question(t, params);
     uint32_t error = q && q->channel[0] ? 0 : ERROR_BAD_REQUEST;
+    if (q && since)
+        q->since = *since;
+    else if (since)
+        free((char *)since->epoch.p);
     if (!error)
         error = rules_channel(t->loop->app->config, str_of(q->channel),
                               RULES_CONCRETE_OR_PATTERN, &ch);
@@ -244,12 +252,39 @@ static void run_channel_question(struct task *t, struct json_value params,
 
 void task_unsubscribe(struct task *t, struct json_value params)
 {
-    run_channel_question(t, params, apply_unsubscribe);
+    run_channel_question(t, params, apply_unsubscribe, NULL);
+}
+
+/* "recover_since":{"offset":5,"epoch":"…"} */
+static int read_recover_since(struct json_value params,
+                              struct recover_request *r)
+{
+    struct json_value v;
+    struct buf text = BUF_INIT;
+    struct position at = {0, 0};
+    struct str epoch = STR_LIT("");
+    bool foreign;
+    buf_reserve(&text, params.raw.n * 2 + 16);
+    int rc =
+        task_since(params, "recover_since", &text, &r->recover, &at, &foreign);
+    if (rc == 0 && r->recover &&
+        json_member(params, STR_LIT("recover_since"), &v))
+        rc = task_string(v, "epoch", &text, &epoch);
+    if (rc == 0) {
+        r->offset = at.offset;
+        r->epoch = str_n(own(epoch), epoch.n);
+    }
+    buf_free(&text);
+    return rc;
 }
 
 void task_subscribe(struct task *t, struct json_value params)
 {
-    run_channel_question(t, params, apply_subscribe);
+    struct recover_request r = {0};
+    if (read_recover_since(params, &r) < 0)
+        task_fail(t, ERROR_BAD_REQUEST);
+    else
+        run_channel_question(t, params, apply_subscribe, &r);
 }
 
 /* --- channels ----------------------------------------------------------- */

@@ -17,6 +17,7 @@ struct task {
     struct http_exchange *exchange; /* owned by the request's own task */
     struct publish_op publish;
     uint32_t error;    /* not 0: the answer is this error */
+    size_t told_bytes; /* of publications, in histories: the request's own */
     struct buf result; /* owned: the result object; empty means {} */
     struct str method; /* borrowed: of the method table; batch replies */
     bool transport_errors;
@@ -37,6 +38,14 @@ struct task *task_new(struct loop *l, struct task *parent, struct str method);
 /* The answer is ready: tells the parent or the HTTP exchange; takes t. */
 void task_finish(struct task *t);
 void task_fail(struct task *t, uint32_t error);
+
+/* methods of api_history.c */
+void task_history(struct task *t, struct json_value params);
+void task_history_remove(struct task *t, struct json_value params);
+/* {"offset":5,"epoch":"…"}: 0 and *has_since when there is one, or
+ * ERR_INVALID. */
+int task_since(struct json_value params, const char *name, struct buf *strings,
+               bool *has_since, struct position *since, bool *foreign) MUST_USE;
 
 /* methods of api_admin.c */
 void task_disconnect(struct task *t, struct json_value params);

@@ -63,6 +63,8 @@ enum disconnect_code {
 
 /* Sent by the server to take a subscription away. */
 #define UNSUBSCRIBE_SERVER 2000
+/* It missed something, and is to subscribe again. */
+#define UNSUBSCRIBE_INSUFFICIENT 2500
 
 struct error_info {
     uint32_t code;

@@ -54,11 +54,9 @@ static bool has_wrong_type(struct str key, struct json_value v)
         const char *name;
         enum json_type type; /* JSON_TRUE stands for both booleans */
     } fields[] = {
-        {"name", JSON_STRING},     {"version", JSON_STRING},
-        {"epoch", JSON_STRING},    {"recover", JSON_TRUE},
-        {"positioned", JSON_TRUE}, {"recoverable", JSON_TRUE},
-        {"join_leave", JSON_TRUE}, {"offset", JSON_NUMBER},
-        {"flag", JSON_NUMBER},     {"limit", JSON_NUMBER},
+        {"name", JSON_STRING},
+        {"version", JSON_STRING},
+        {"join_leave", JSON_TRUE},
         {"headers", JSON_OBJECT},
     };
     for (size_t i = 0; i < ARRAY_LEN(fields); i++) {
@@ -77,6 +75,57 @@ static int take_object(struct json_value v, struct json_value *out)
         return ERR_INVALID;
     *out = v;
     return 0;
+}
+
+static int take_limit(struct json_value v, int32_t *out)
+{
+    int64_t n;
+    if (json_i64(v, &n) < 0 || n < INT32_MIN || n > INT32_MAX)
+        return ERR_INVALID;
+    *out = (int32_t)n;
+    return 0;
+}
+
+/* {"offset":5,"epoch":"…"} of a history. */
+static int take_since(struct json_value v, struct buf *strings,
+                      struct command_fields *out)
+{
+    struct json_value member;
+    if (v.type != JSON_OBJECT)
+        return ERR_INVALID;
+    out->has_since = true;
+    if (json_member(v, STR_LIT("offset"), &member) &&
+        member.type != JSON_NULL && json_u64(member, &out->offset) < 0)
+        return ERR_INVALID;
+    if (json_member(v, STR_LIT("epoch"), &member) && member.type != JSON_NULL)
+        return json_text(member, strings, &out->epoch);
+    return 0;
+}
+
+/* What subscriptions and histories say about positions. ERR_NOT_FOUND: it is
+ * something else. */
+static int take_position(struct str key, struct json_value v,
+                         struct buf *strings, struct command_fields *out)
+{
+    if (json_key_is(key, STR_LIT("recover")))
+        return json_bool(v, &out->recover);
+    if (json_key_is(key, STR_LIT("positioned")))
+        return json_bool(v, &out->positioned);
+    if (json_key_is(key, STR_LIT("recoverable")))
+        return json_bool(v, &out->recoverable);
+    if (json_key_is(key, STR_LIT("reverse")))
+        return json_bool(v, &out->reverse);
+    if (json_key_is(key, STR_LIT("offset")))
+        return json_u64(v, &out->offset);
+    if (json_key_is(key, STR_LIT("epoch")))
+        return json_text(v, strings, &out->epoch);
+    if (json_key_is(key, STR_LIT("flag")))
+        return json_i64(v, &out->flag);
+    if (json_key_is(key, STR_LIT("limit")))
+        return take_limit(v, &out->limit);
+    if (json_key_is(key, STR_LIT("since")))
+        return take_since(v, strings, out);
+    return ERR_NOT_FOUND;
 }
 
 static int take_field(struct str key, struct json_value v, struct buf *strings,
@@ -102,6 +151,9 @@ static int take_field(struct str key, struct json_value v, struct buf *strings,
         return take_object(v, &out->subs);
     if (json_key_is(key, STR_LIT("tf")))
         return take_object(v, &out->filter);
+    int rc = take_position(key, v, strings, out);
+    if (rc != ERR_NOT_FOUND)
+        return rc;
     return has_wrong_type(key, v) ? ERR_INVALID : 0;
 }
 

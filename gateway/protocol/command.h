@@ -54,7 +54,21 @@ struct command_fields {
     struct str method;        /* of an rpc */
     struct json_value filter; /* tf: type JSON_NULL when absent */
     int64_t type;             /* of a subscription or publication; 0: stream */
+    bool recover;
+    bool positioned;
+    bool recoverable;
+    bool reverse;
+    int64_t flag;
+    int32_t limit; /* of a history */
+    /* The position of a subscription, or of a history's `since`. */
+    bool has_since;
+    uint64_t offset;
+    struct str epoch;
 };
+
+/* Bits of a subscription's flag. */
+#define COMMAND_FLAG_REJECT 2 /* an error when it is not recovered */
+
 int command_fields(struct json_value body, struct buf *strings,
                    struct command_fields *out) MUST_USE;
 

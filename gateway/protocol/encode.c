@@ -1,5 +1,6 @@
 #include "gateway/protocol/encode.h"
 
+#include "gateway/auth/base64.h"
 #include "gateway/protocol/codes.h"
 #include "gateway/protocol/json.h"
 #include "gateway/protocol/merge.h"
@@ -192,14 +193,52 @@ static void encode_info(struct buf *to, struct str info)
     buf_str(to, info);
 }
 
-/* {"data":…,"info":…,"tags":…}, and the channel behind a pattern. */
+void encode_epoch(struct buf *to, uint64_t epoch)
+{
+    char text[POSITION_EPOCH_LEN];
+    position_epoch_format(epoch, text);
+    buf_lit(to, "\"epoch\":\"");
+    buf_add(to, text, sizeof(text));
+    buf_char(to, '"');
+}
+
+/* Where the stream stands after it. The first publication of all names the
+ * epoch too: who subscribed to an empty stream learns it. */
+static void encode_position(struct buf *to, const struct codec_pub *p)
+{
+    if (p->offset == 0)
+        return;
+    buf_lit(to, ",\"offset\":");
+    buf_u64(to, p->offset);
+    if (p->offset == 1) {
+        buf_char(to, ',');
+        encode_epoch(to, p->msg->epoch);
+    }
+}
+
+/* "data":…; what is not JSON is never pushed, but the API is told it. */
+static void encode_data(struct buf *to, const struct msg *m)
+{
+    if (m->is_json) {
+        buf_lit(to, "\"data\":");
+        buf_str(to, msg_data(m));
+        return;
+    }
+    buf_lit(to, "\"b64data\":\"");
+    base64_encode(to, msg_data(m));
+    buf_char(to, '"');
+}
+
+/* {"data":…,"info":…,"offset":…,"tags":…}, and the channel behind a pattern. */
 static void encode_pub(struct buf *to, bool is_pattern,
                        const struct codec_pub *p)
 {
     const struct msg *m = p->msg;
-    buf_lit(to, "{\"data\":");
-    buf_str(to, msg_data(m));
+    buf_char(to, '{');
+    encode_data(to, m);
     encode_info(to, msg_info(m));
+    if (!is_pattern)
+        encode_position(to, p);
     encode_tags(to, p, is_pattern ? msg_channel(m) : STR_LIT(""));
     if (is_pattern) {
         buf_lit(to, ",\"channel\":");
@@ -229,6 +268,23 @@ void encode_snapshot(struct buf *to, bool is_pattern,
         encode_pub(to, is_pattern, &pubs[i]);
     }
     buf_char(to, ']');
+}
+
+void encode_history(struct buf *to, struct position at, struct msg *const *msgs,
+                    uint32_t count)
+{
+    buf_lit(to, "{\"publications\":[");
+    for (uint32_t i = 0; i < count; i++) {
+        struct codec_pub p = {.msg = msgs[i], .offset = msgs[i]->offset};
+        if (i)
+            buf_char(to, ',');
+        encode_pub(to, false, &p);
+    }
+    buf_lit(to, "],");
+    encode_epoch(to, at.epoch);
+    buf_lit(to, ",\"offset\":");
+    buf_u64(to, at.offset);
+    buf_char(to, '}');
 }
 
 void encode_throttle_grant(struct buf *to, struct throttle_grant g,
@@ -274,15 +330,32 @@ static void encode_sse_event(struct buf *to, const struct codec_pub *p)
     buf_char(to, '}');
 }
 
+static void encode_event_id(struct buf *to, uint64_t epoch, uint64_t offset)
+{
+    char text[POSITION_EPOCH_LEN];
+    position_epoch_format(epoch, text);
+    buf_lit(to, "id: ");
+    buf_add(to, text, sizeof(text));
+    buf_char(to, ':');
+    buf_u64(to, offset);
+    buf_char(to, '\n');
+}
+
 static void encode_events(struct buf *to, enum encoding encoding,
                           struct str topic, bool is_pattern,
                           const struct codec_pub *pubs, size_t count)
 {
+    bool has_id =
+        encoding == ENCODING_SSE_ID || encoding == ENCODING_SSE_RAW_ID;
+    bool is_bare =
+        encoding == ENCODING_SSE_RAW || encoding == ENCODING_SSE_RAW_ID;
     for (size_t i = 0; i < count; i++) {
+        if (has_id && !is_pattern && pubs[i].offset)
+            encode_event_id(to, pubs[i].msg->epoch, pubs[i].offset);
         buf_lit(to, "data: ");
         if (encoding == ENCODING_UNI_SSE)
             encode_publication(to, topic, is_pattern, &pubs[i]);
-        else if (encoding == ENCODING_SSE)
+        else if (!is_bare)
             encode_sse_event(to, &pubs[i]);
         else
             buf_str(to, msg_data(pubs[i].msg));

@@ -12,6 +12,7 @@
 
 #include "base/buf.h"
 #include "hub/codec.h"
+#include "hub/position.h"
 #include "throttle/policy.h"
 
 /* The table hub_options.codec wants. */
@@ -45,6 +46,13 @@ void encode_snapshot(struct buf *to, bool is_pattern,
  * expected and there is none. */
 void encode_throttle_grant(struct buf *to, struct throttle_grant g,
                            bool tell_no_snapshot);
+
+/* "epoch":"k3Xq_a0Z" */
+void encode_epoch(struct buf *to, uint64_t epoch);
+/* {"publications":[…],"epoch":"…","offset":N}; a publication that is not JSON
+ * has "b64data" instead of "data". */
+void encode_history(struct buf *to, struct position at, struct msg *const *msgs,
+                    uint32_t count);
 
 /* {"code":N,"reason":"…"} */
 void encode_code_reason(struct buf *to, uint32_t code, struct str reason);

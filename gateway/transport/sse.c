@@ -9,6 +9,7 @@
 #include "gateway/protocol/command.h"
 #include "gateway/protocol/encode.h"
 #include "gateway/protocol/json.h"
+#include "gateway/recover.h"
 #include "gateway/rules.h"
 #include "gateway/session.h"
 #include "gateway/transport/sse_conn.h"
@@ -41,6 +42,17 @@ static void bury(struct grave *g)
     free((struct sse_conn *)session);
 }
 
+static void free_start(struct sse_conn *s)
+{
+    if (!s->start)
+        return;
+    buf_free(&s->start->unknown);
+    buf_free(&s->start->foreign);
+    buf_free(&s->start->too_old);
+    free(s->start);
+    s->start = NULL;
+}
+
 static void gone(struct sse_conn *s)
 {
     if (s->gone)
@@ -52,6 +64,7 @@ static void gone(struct sse_conn *s)
     close(s->fd);
     buf_free(&s->out);
     buf_free(&s->head);
+    free_start(s);
     sse_control_end(s);
     session_gone(&s->session);
     l->app->connections--;
@@ -105,6 +118,9 @@ static void sse_close(struct client *c, uint32_t code, struct str reason)
     struct sse_conn *s = conn_of(c);
     struct buf b = BUF_INIT;
     sse_control_end(s);
+    if (s->head_sent)
+        buf_str(&b, buf_view(&s->head));
+    buf_free(&s->head);
     if (!s->head_sent) {
         format_refusal(s, &b);
     } else if (s->session.plain) {
@@ -189,15 +205,29 @@ static void on_poll(uv_poll_t *handle, int status, int events)
 static void start_stream(struct sse_conn *s)
 {
     struct session *session = &s->session;
+    /* EventSource gives up for good when the answer is an error: where trying
+     * again helps, the stream begins and ends. */
+    s->head_sent = !s->error || error_info(s->error)->temporary;
     if (s->error) {
+        /* What others brought goes with it: their ids do not name the channel
+         * that has an error. */
         session_close(session, DISCONNECT_INTERNAL);
         return;
     }
-    s->head_sent = true;
     sse_control_begin(s, &s->head);
+    sse_resume_resets(s, &s->head);
+    free_start(s);
     client_uncork(&session->client, buf_view(&s->head));
     buf_free(&s->head);
     session_start_plain(session);
+}
+
+/* What a channel begins with waits in the client's queue, behind the head. */
+static uint32_t begin_channel(struct sse_conn *s, struct sub *sub,
+                              const struct sub_answer *answer)
+{
+    sse_resume_note(s, sub, answer);
+    return tune_push_snapshot(&s->session, sub, answer);
 }
 
 static uint32_t subscribed(struct session *session, struct sub *sub,
@@ -207,13 +237,19 @@ static uint32_t subscribed(struct session *session, struct sub *sub,
     uint32_t told = 0;
     if (session->state != SESSION_NEW)
         return sse_control_answered(s, sub, answer);
-    if (answer && answer->error && !s->error)
-        s->error = answer->error;
+    if (answer && answer->error)
+        s->error = s->error ? s->error : answer->error;
     else if (answer)
-        told = tune_push_snapshot(session, sub, answer);
+        told = begin_channel(s, sub, answer);
     if (session->asking == 0)
         start_stream(s);
     return told;
+}
+
+static void mark(struct session *session, const struct sub *sub, struct buf *to)
+{
+    (void)sub; /* All of the stream's channels are told. */
+    sse_resume_mark((struct sse_conn *)session, false, to);
 }
 
 static const struct session_ops ops = {
@@ -223,6 +259,9 @@ static const struct session_ops ops = {
                   .keep_late = sse_keep_late},
     .pause = sse_pause,
     .subscribed = subscribed,
+    .gap = sse_resume_gap,
+    .mark = mark,
+    .arrange = sse_resume_arrange,
     .bidirectional = false,
 };
 
@@ -296,6 +335,8 @@ struct plain_request {
     struct rules_channel *channels; /* owned array */
     size_t count;
     struct throttle_request request;
+    struct sse_resume resume;
+    struct buf id; /* owned: resume.text */
     bool raw;
     bool has_pattern;
     int status; /* not 0: refuse with it, and with: */
@@ -309,6 +350,8 @@ static void refuse(struct plain_request *q, uint32_t error, const char *detail)
     q->status = error_info(error)->http_status;
     q->detail = detail;
 }
+
+static const struct recover_request resumes = {.recoverable = true};
 
 static void add_channel(const struct config *cfg, struct plain_request *q,
                         struct str name)
@@ -335,6 +378,12 @@ static void add_channel(const struct config *cfg, struct plain_request *q,
         return;
     }
     q->channels = mem_realloc(q->channels, (q->count + 1) * sizeof(ch));
+    struct subscribe_options o = {0};
+    recover_options(cfg, &ch, STR_LIT(""), &resumes, &o);
+    q->resume.recoverable += o.recoverable;
+    if (q->resume.recoverable > EVENT_ID_MAX_CHANNELS)
+        refuse(q, ERROR_LIMIT_EXCEEDED,
+               "a stream may have 32 channels with history");
     q->channels[q->count++] = ch;
     q->has_pattern |= ch.name.is_pattern;
 }
@@ -357,6 +406,13 @@ static void read_mode(struct plain_request *q, struct str value)
     q->request.mode = (uint8_t)mode;
 }
 
+static void read_resume(struct plain_request *q, struct str value)
+{
+    q->resume.latest = str_eq(value, STR_LIT("latest"));
+    if (!q->resume.latest)
+        refuse(q, ERROR_BAD_REQUEST, "resume must be latest");
+}
+
 static void read_query(const struct config *cfg, struct str query,
                        struct buf *text, struct plain_request *q)
 {
@@ -376,10 +432,47 @@ static void read_query(const struct config *cfg, struct str query,
             read_rate(q, value);
         else if (str_eq(name, STR_LIT("mode")))
             read_mode(q, value);
+        else if (str_eq(name, STR_LIT("resume")))
+            read_resume(q, value);
+        else if (str_eq(name, STR_LIT("last_event_id")) && !q->id.n)
+            buf_str(&q->id, value);
     }
     if (!q->status && q->count == 0)
         refuse(q, ERROR_BAD_REQUEST,
                "at least one channel parameter is needed");
+}
+
+/* All are known before the first is asked for: an answer may come at once, and
+ * the ids of what it brings are about the others, too. */
+static void subscribe_all(struct sse_conn *s, const struct plain_request *q)
+{
+    const struct config *cfg = s->session.loop->app->config;
+    struct client *c = &s->session.client;
+    struct subscribe_options *options = mem_zalloc(q->count * sizeof(*options));
+    s->session.asking = (uint32_t)q->count;
+    for (size_t i = 0; i < q->count; i++) {
+        const struct rules_channel *ch = &q->channels[i];
+        struct subscribe_options *o = &options[i];
+        o->is_pattern = ch->name.is_pattern;
+        tune_options(ch, &q->request, o);
+        recover_options(cfg, ch, STR_LIT(""), &resumes, o);
+        sse_resume_wish(&q->resume, ch->name.full, o);
+        sse_resume_await(s->start, ch->name.full, o);
+    }
+    for (size_t i = 0; i < q->count && !c->closing; i++) {
+        sse_resume_join(s->start, &options[i]);
+        int rc = hub_subscribe(c, q->channels[i].name.full, &options[i]);
+        CHECK(rc == 0); /* distinct names, within the limit */
+    }
+    free(options);
+}
+
+static uint32_t count_channels(const struct plain_request *q)
+{
+    uint32_t n = 0;
+    for (size_t i = 0; i < q->count; i++)
+        n += !q->channels[i].name.is_pattern;
+    return n;
 }
 
 static void start_plain(struct loop *l, int fd, const struct plain_request *q,
@@ -395,17 +488,14 @@ static void start_plain(struct loop *l, int fd, const struct plain_request *q,
     buf_printf(
         &s->head, ":\nretry: %llu\n\n",
         (unsigned long long)(base + rand_below(&l->shard->rand, base + 1)));
+    s->start = mem_zalloc(sizeof(*s->start));
+    s->start->resume = q->resume;
+    s->start->resume.text = STR_LIT("");
+    sse_resume_choose(s, q->resume.recoverable, count_channels(q));
     c->several = q->count > 1 && q->has_pattern;
     client_identify(c, STR_LIT(""));
     client_cork(c);
-    s->session.asking = (uint32_t)q->count;
-    for (size_t i = 0; i < q->count && !c->closing; i++) {
-        struct subscribe_options o = {.is_pattern =
-                                          q->channels[i].name.is_pattern};
-        tune_options(&q->channels[i], &q->request, &o);
-        int rc = hub_subscribe(c, q->channels[i].name.full, &o);
-        CHECK(rc == 0); /* distinct names, within the limit */
-    }
+    subscribe_all(s, q);
 }
 
 void sse_handle_plain(struct http_exchange *x, const struct http_request *r)
@@ -417,6 +507,8 @@ void sse_handle_plain(struct http_exchange *x, const struct http_request *r)
     if (sse_answered_early(x, r, "GET, OPTIONS", &cors) ||
         refused_as_full(x, &cors))
         goto free_all;
+    /* What EventSource sends by itself is newer than what the page's URL says. */
+    buf_str(&q.id, r->last_event_id);
     if (rules_anonymous(l->app->config))
         read_query(l->app->config, r->query, &text, &q);
     else
@@ -428,11 +520,14 @@ void sse_handle_plain(struct http_exchange *x, const struct http_request *r)
                                 buf_view(&cors));
         goto free_all;
     }
+    q.resume.text = buf_view(&q.id);
+    sse_resume_read(&q.resume);
     int fd = http_take_socket(x);
     if (fd != -1)
         start_plain(l, fd, &q, buf_view(&cors));
 free_all:
     free(q.channels);
+    buf_free(&q.id);
     buf_free(&cors);
     buf_free(&text);
 }
@@ -465,6 +560,27 @@ static int connect_request(const struct http_request *r, struct buf *text,
     return out->type == JSON_OBJECT ? 0 : ERR_INVALID;
 }
 
+/* A ConnectRequest whose fields, and those of its subs, are what they must
+ * be. */
+static bool is_request(struct json_value v, struct buf *strings)
+{
+    struct command_fields fields;
+    struct str key;
+    struct json_value sub;
+    if (command_fields(v, strings, &fields) < 0)
+        return false;
+    if (fields.subs.type == JSON_NULL)
+        return true;
+    struct json_iter it = json_iter(fields.subs);
+    while (json_next_member(&it, &key, &sub)) {
+        buf_clear(strings);
+        if (sub.type == JSON_OBJECT &&
+            command_fields(sub, strings, &fields) < 0)
+            return false;
+    }
+    return true;
+}
+
 void sse_handle_uni(struct http_exchange *x, const struct http_request *r)
 {
     struct loop *l = http_loop(x);
@@ -473,13 +589,11 @@ void sse_handle_uni(struct http_exchange *x, const struct http_request *r)
     struct buf head = BUF_INIT;
     struct buf request = BUF_INIT;
     struct buf strings = BUF_INIT;
-    struct command_fields fields;
     struct json_value v;
     if (sse_answered_early(x, r, "GET, POST, OPTIONS", &cors) ||
         refused_as_full(x, &cors))
         goto free_all;
-    if (connect_request(r, &text, &v) < 0 ||
-        command_fields(v, &strings, &fields) < 0) {
+    if (connect_request(r, &text, &v) < 0 || !is_request(v, &strings)) {
         http_respond_error_with(
             x, 400, ERROR_BAD_REQUEST,
             STR_LIT("cf_connect (or the body) must be a ConnectRequest"),

@@ -17,6 +17,7 @@
 #include "gateway/protocol/encode.h"
 #include "gateway/protocol/json.h"
 #include "gateway/protocol/throttle_request.h"
+#include "gateway/recover.h"
 #include "gateway/rules.h"
 #include "gateway/transport/sse.h"
 #include "gateway/transport/sse_conn.h"
@@ -210,10 +211,14 @@ void sse_control_begin(struct sse_conn *s, struct buf *head)
     rand_bytes(s->session.session_id, SSE_SECRET_BYTES);
     HASH_ADD_KEYPTR(hh, l->streams, s->session.session_id, SSE_SECRET_BYTES, s);
     s->listed = true;
-    buf_lit(head, "event: session\ndata: {\"session\":\"");
+    buf_lit(head, "event: session\n");
+    sse_resume_mark(s, true, head);
+    buf_lit(head, "data: {\"session\":\"");
     format_name(s, head);
     buf_lit(head, "\",");
     encode_channels(head, s, NULL);
+    buf_char(head, ',');
+    sse_resume_channels(s, head);
     buf_lit(head, "}\n\n");
 }
 
@@ -323,6 +328,7 @@ uint32_t sse_control_answered(struct sse_conn *s, struct sub *sub,
         hub_unsubscribe(&s->session.client, sub);
         sub = NULL;
     } else if (sub) {
+        sse_resume_arrange(&s->session);
         told = tune_push_snapshot(&s->session, sub, answer);
     }
     one_less(s, sub);
@@ -339,6 +345,16 @@ static void leave(struct sse_conn *s, struct str channel)
         s->session.asking--;
     }
     hub_unsubscribe(&s->session.client, sub);
+    sse_resume_arrange(&s->session);
+}
+
+static uint32_t count_recoverable(const struct client *c)
+{
+    const struct sub *sub;
+    uint32_t n = 0;
+    TAILQ_FOREACH(sub, &c->subs, link)
+        n += sub->recoverable;
+    return n;
 }
 
 static bool has_pattern(const struct client *c)
@@ -368,6 +384,10 @@ static uint32_t join(struct sse_conn *s, const struct wish *w)
         return error;
     struct subscribe_options o = {.is_pattern = ch.name.is_pattern};
     tune_options(&ch, &w->request, &o);
+    recover_options(cfg, &ch, client_user(c),
+                    &(struct recover_request){.recoverable = true}, &o);
+    if (o.recoverable && count_recoverable(c) == EVENT_ID_MAX_CHANNELS)
+        return ERROR_LIMIT_EXCEEDED;
     if (c->sub_count && (o.is_pattern || has_pattern(c)))
         c->several = true;
     s->session.asking++;

@@ -19,7 +19,15 @@ static const char config[] =
     "\"without_namespace\":{\"allow_patterns\":true},\"namespaces\":["
     "{\"name\":\"re\",\"channel_regex\":\"^[a-c]+$\"},"
     "{\"name\":\"ob\",\"publication_data_format\":\"json_object\"},"
-    "{\"name\":\"bin\",\"publication_data_format\":\"binary\"}]}}";
+    "{\"name\":\"bin\",\"publication_data_format\":\"binary\"},"
+    "{\"name\":\"hh\",\"history_size\":3,\"history_ttl\":\"1h\","
+    "\"force_recovery\":true,\"allow_patterns\":true},"
+    "{\"name\":\"qq\",\"history_size\":3,\"history_ttl\":\"1h\","
+    "\"force_recovery\":true,\"throttle\":{\"mode\":\"latest\","
+    "\"key\":\"/s\",\"rate\":20}},"
+    "{\"name\":\"cc\",\"history_size\":3,\"history_ttl\":\"1h\","
+    "\"force_recovery\":true,\"force_recovery_mode\":\"cache\","
+    "\"auto_cache_recover\":true}]}}";
 
 static struct gate gate;
 
@@ -50,6 +58,7 @@ static void check_command(struct str line)
         check_string(f.channel, line, &strings);
         check_string(f.token, line, &strings);
         check_string(f.delta, line, &strings);
+        check_string(f.epoch, line, &strings);
         CHECK(inside(f.data, line));
         CHECK(f.subs.type == JSON_NULL || f.subs.type == JSON_OBJECT);
     }
@@ -86,6 +95,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         gate_init(&gate, 2, config);
     if (size == 0)
         return 0;
+    gate_forget(&gate);
     struct talk *t = talk_open(gate.loops[0]);
     struct str rest = str_n(data + 1, size - 1);
     unsigned turns = data[0] >> 1;

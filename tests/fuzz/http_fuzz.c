@@ -18,7 +18,16 @@ static const char config[] =
     "\"http_server\":{\"max_header_size\":1024,\"max_body_size\":4096},"
     "\"http_api\":{\"insecure\":true},\"uni_sse\":{\"enabled\":true},"
     "\"websocket\":{\"message_size_limit\":4096},"
-    "\"channel\":{\"without_namespace\":{\"allow_patterns\":true}}}";
+    "\"channel\":{\"without_namespace\":{\"allow_patterns\":true},"
+    "\"namespaces\":["
+    "{\"name\":\"hh\",\"history_size\":3,\"history_ttl\":\"1h\","
+    "\"force_recovery\":true,\"allow_patterns\":true},"
+    "{\"name\":\"qq\",\"history_size\":3,\"history_ttl\":\"1h\","
+    "\"force_recovery\":true,\"throttle\":{\"mode\":\"latest\","
+    "\"key\":\"/s\",\"rate\":20}},"
+    "{\"name\":\"cc\",\"history_size\":3,\"history_ttl\":\"1h\","
+    "\"force_recovery\":true,\"force_recovery_mode\":\"cache\","
+    "\"auto_cache_recover\":true}]}}";
 
 static struct gate gate;
 
@@ -58,6 +67,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         gate_init(&gate, 2, config);
     if (size < 2)
         return 0;
+    gate_forget(&gate);
     rand_init(&cut, data[0]);
     gate_open(&gate, 0, &p);
     send_pieces(&p, data + 1, size - 1, data[0] ? &cut : NULL);

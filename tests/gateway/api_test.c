@@ -22,6 +22,9 @@ static const char config[] =
     "\"without_namespace\":{\"allow_patterns\":true},\"namespaces\":["
     "{\"name\":\"ob\",\"publication_data_format\":\"json_object\"},"
     "{\"name\":\"bin\",\"publication_data_format\":\"binary\"},"
+    "{\"name\":\"many\",\"history_size\":100,\"history_ttl\":\"1h\"},"
+    "{\"name\":\"kept\",\"publication_data_format\":\"binary\","
+    "\"history_size\":2,\"history_ttl\":\"1h\"},"
     "{\"name\":\"re\",\"channel_regex\":\"^[a-c]+$\"}]}}";
 
 static int set_up(void **state)
@@ -229,30 +232,67 @@ static void test_broadcast(void **state)
 static void test_batch(void **state)
 {
     (void)state;
-    expect("batch",
-           "{\"commands\":[{\"publish\":{\"channel\":\"a\",\"data\":1}},"
-           "{\"publish\":{\"channel\":\"no:a\",\"data\":1}},"
-           "{\"broadcast\":{\"channels\":[\"a\"],\"data\":1}},"
-           "{\"history\":{}},{\"channels\":{}},{\"unsubscribe\":{\"user\":\"\","
-           "\"channel\":\"a\"}},{\"batch\":{}},{\"nonsense\":{}},{},5,"
-           "{\"publish\":5}]}",
-           "{\"replies\":[{\"publish\":{}}," UNKNOWN
-           ",{\"broadcast\":{\"responses\":[" DONE "]}}," NOT_AVAILABLE
-           ",{\"channels\":{\"channels\":{}}},"
-           "{\"unsubscribe\":{}}," BAD_REQUEST "," BAD_REQUEST "," BAD_REQUEST
-           "," BAD_REQUEST "," BAD_REQUEST "]}");
+    expect(
+        "batch",
+        "{\"commands\":[{\"publish\":{\"channel\":\"a\",\"data\":1}},"
+        "{\"publish\":{\"channel\":\"no:a\",\"data\":1}},"
+        "{\"broadcast\":{\"channels\":[\"a\"],\"data\":1}},"
+        "{\"history\":{\"channel\":\"a\"}},{\"channels\":{}},{\"unsubscribe\":{\"user\":\"\","
+        "\"channel\":\"a\"}},{\"batch\":{}},{\"nonsense\":{}},{},5,"
+        "{\"publish\":5}]}",
+        "{\"replies\":[{\"publish\":{}}," UNKNOWN
+        ",{\"broadcast\":{\"responses\":[" DONE "]}}," NOT_AVAILABLE
+        ",{\"channels\":{\"channels\":{}}},"
+        "{\"unsubscribe\":{}}," BAD_REQUEST "," BAD_REQUEST "," BAD_REQUEST
+        "," BAD_REQUEST "," BAD_REQUEST "]}");
     expect("batch", "{\"commands\":[]}", "{\"replies\":[]}");
     expect("batch", "{}", BAD_REQUEST);
     expect("batch", "{\"commands\":{}}", BAD_REQUEST);
 }
 
+/* A small batch asks for much: there is a bound to what is told. */
+static void test_many_histories(void **state)
+{
+    (void)state;
+    enum { DATA = 1000, ASKED = 500 };
+    static char data[DATA];
+    struct buf b = BUF_INIT;
+    unsigned refused = 0;
+    memset(data, '1', DATA - 1);
+    buf_printf(&b, "{\"channel\":\"many:a\",\"data\":%s}", data);
+    buf_char(&b, '\0');
+    for (unsigned i = 0; i < 100; i++)
+        (void)ask("/api/publish", "X-API-Key: secret\r\n", b.p);
+    buf_clear(&b);
+    buf_lit(&b, "{\"commands\":[");
+    for (unsigned i = 0; i < ASKED; i++)
+        buf_printf(&b, "%s{\"history\":{\"channel\":\"many:a\",\"limit\":-1}}",
+                   i ? "," : "");
+    buf_lit(&b, "]}");
+    buf_char(&b, '\0');
+    struct gate_answer a = ask("/api/batch", "X-API-Key: secret\r\n", b.p);
+    assert_in_range(a.body.n, 16 << 20, API_HISTORIES_MAX_BYTES);
+    const char *at = a.body.p;
+    while ((at = memmem(at, (size_t)(a.body.p + a.body.n - at), BAD_REQUEST,
+                        strlen(BAD_REQUEST)))) {
+        refused++;
+        at++;
+    }
+    assert_in_range(refused, 1, ASKED / 2);
+    buf_free(&b);
+}
+
 static void test_not_available(void **state)
 {
     (void)state;
-    static const char *const methods[] = {
-        "refresh", "presence", "presence_stats", "history", "history_remove"};
+    static const char *const methods[] = {"refresh", "presence",
+                                          "presence_stats"};
     for (size_t i = 0; i < ARRAY_LEN(methods); i++)
         expect(methods[i], "{}", NOT_AVAILABLE);
+    /* Their namespace has no history. */
+    expect("history", "{\"channel\":\"a\"}", NOT_AVAILABLE);
+    expect("history_remove", "{\"channel\":\"a\"}", NOT_AVAILABLE);
+    expect("history", "{}", BAD_REQUEST);
     expect("rpc", "{}",
            "{\"error\":{\"code\":104,\"message\":\"method not found\"}}");
 }
@@ -371,6 +411,7 @@ int main(void)
         TEST(test_publish_arrives),
         TEST(test_broadcast),
         TEST(test_batch),
+        TEST(test_many_histories),
         TEST(test_not_available),
         TEST(test_transport_errors),
         TEST(test_users),

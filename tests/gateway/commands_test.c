@@ -126,6 +126,31 @@ static void test_unsubscribe_while_asking(void **state)
     talk_end(t);
 }
 
+/* The answer that its command still gets is one too many for a slow client. */
+static void test_unsubscribed_and_closed(void **state)
+{
+    (void)state;
+    struct talk *t = open_one();
+    struct client *c = &t->session.client;
+    struct buf fill = BUF_INIT;
+    talk_connect(t);
+    t->next_write = WRITE_CHOKED;
+    client_push_bytes(c, STR_LIT("choke"));
+    turn_alone();
+    talk_say(t,
+             talk_text("{\"subscribe\":{\"channel\":\"%s\"},\"id\":2}", far));
+    turn_alone();
+    size_t n = gate.app.hub.options.queue_max_bytes - c->queued_bytes - 8;
+    memset(buf_reserve(&fill, n), ' ', n);
+    fill.n = n;
+    client_push_bytes(c, buf_view(&fill));
+    buf_free(&fill);
+    session_server_unsubscribe(&t->session, find_sub(t, far));
+    assert_int_equal(c->close_code, 3008);
+    t->next_write = WRITE_DONE;
+    talk_end(t);
+}
+
 static void test_rapid_pairs(void **state)
 {
     (void)state;
@@ -245,8 +270,10 @@ static void test_server_subscribe(void **state)
     (void)state;
     struct talk *t = open_one();
     talk_connect(t);
-    assert_int_equal(session_server_subscribe(&t->session, str_of(far)), 0);
-    assert_int_equal(session_server_subscribe(&t->session, str_of(far)), 0);
+    assert_int_equal(session_server_subscribe(&t->session, str_of(far), NULL),
+                     0);
+    assert_int_equal(session_server_subscribe(&t->session, str_of(far), NULL),
+                     0);
     turn_alone();
     talk_say(t, "{\"rpc\":{},\"id\":2}");
     talk_expect(
@@ -266,10 +293,12 @@ static void test_server_subscribe(void **state)
                "{\"push\":{\"channel\":\"%s\",\"unsubscribe\":{\"code\":2000,"
                "\"reason\":\"server unsubscribe\"}}}\n",
                far));
-    assert_int_equal(session_server_subscribe(&t->session, STR_LIT("no:such")),
-                     ERROR_UNKNOWN_CHANNEL);
-    assert_int_equal(session_server_subscribe(&t->session, STR_LIT("a b")),
-                     ERROR_BAD_REQUEST);
+    assert_int_equal(
+        session_server_subscribe(&t->session, STR_LIT("no:such"), NULL),
+        ERROR_UNKNOWN_CHANNEL);
+    assert_int_equal(
+        session_server_subscribe(&t->session, STR_LIT("a b"), NULL),
+        ERROR_BAD_REQUEST);
     talk_expect(t, "");
     talk_end(t);
 }
@@ -297,7 +326,8 @@ static void test_server_unsubscribe_while_asking(void **state)
             far));
     assert_false(t->paused);
     /* The server's own one was never announced. */
-    assert_int_equal(session_server_subscribe(&t->session, str_of(far)), 0);
+    assert_int_equal(session_server_subscribe(&t->session, str_of(far), NULL),
+                     0);
     session_server_unsubscribe(&t->session, find_sub(t, far));
     talk_expect(t, "");
     assert_int_equal(t->session.asking, 0);
@@ -316,7 +346,8 @@ static void test_server_verbs_while_connecting(void **state)
     assert_int_equal(t->session.state, SESSION_CONNECTING);
     assert_int_equal(t->session.asking, 2);
     session_server_unsubscribe(&t->session, find_sub(t, far));
-    assert_int_equal(session_server_subscribe(&t->session, str_of(near)), 0);
+    assert_int_equal(session_server_subscribe(&t->session, str_of(near), NULL),
+                     0);
     turn_alone();
     talk_say(t, "{\"rpc\":{},\"id\":2}");
     assert_int_equal(t->session.state, SESSION_CONNECTING);
@@ -617,7 +648,8 @@ static void test_plain_stream(void **state)
 {
     (void)state;
     struct talk *t = talk_open_plain(gate.loops[0], ENCODING_SSE);
-    assert_int_equal(session_server_subscribe(&t->session, str_of(near)), 0);
+    assert_int_equal(session_server_subscribe(&t->session, str_of(near), NULL),
+                     0);
     talk_expect(
         t,
         talk_text(
@@ -644,6 +676,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_reply_precedes_publications),
         TEST(test_unsubscribe_while_asking),
+        TEST(test_unsubscribed_and_closed),
         TEST(test_rapid_pairs),
         TEST(test_unsubscribe_unknown),
         TEST(test_subscribe_errors),

@@ -81,7 +81,7 @@ static void test_first_event(void **state)
     static const char want[] =
         "\",\"channels\":{\"b.*\":{\"rate\":5,\"mode\":\"latest\"},"
         "\"qq:a\":{\"rate\":5,\"mode\":\"latest\"},"
-        "\"ee:x\":{\"rate\":5,\"mode\":\"latest\"}}}\n\n"
+        "\"ee:x\":{\"rate\":5,\"mode\":\"latest\"}},\"resume\":[]}\n\n"
         "data: {\"channel\":\"qq:a\",\"data\":{\"s\":1}}\n\n";
     struct str tail = str_skip(a.body, a.body.n - strlen(want));
     if (!str_eq(tail, str_of(want)))
@@ -386,7 +386,7 @@ static void test_unsubscribed_meanwhile(void **state)
     stream_expect(&s, want);
     stream_end(&p);
     /* One that the API asks for may be left before it is there. */
-    assert_int_equal(session_server_subscribe(session, str_of(far)), 0);
+    assert_int_equal(session_server_subscribe(session, str_of(far), NULL), 0);
     stream_begin_post(&gate, &p, 0, s.session, STREAM_LOOK);
     for (unsigned i = 0; i < 5; i++)
         gate_turn(&gate, 0);
@@ -431,7 +431,8 @@ static void test_api_meanwhile(void **state)
     begin_far(&s, &p);
     gate_channel_of(&gate, 1, 1, other);
     assert_int_equal(
-        session_server_subscribe(stream_session(&gate, 0), str_of(other)), 0);
+        session_server_subscribe(stream_session(&gate, 0), str_of(other), NULL),
+        0);
     assert_int_equal(stream_take_answer(&p, &a), 200);
     snprintf(want, sizeof(want),
              "{\"channels\":{\"a\":" STREAM_PLAIN ","

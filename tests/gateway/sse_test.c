@@ -116,7 +116,7 @@ static void test_head(void **state)
     /* The session is the first event, and ends the head. */
     static const char event[] = "\n\nevent: session\ndata: {\"session\":\"";
     static const char last[] =
-        ",\"channels\":{\"a\":{\"rate\":0,\"mode\":\"all\"}}}\n\n";
+        ",\"channels\":{\"a\":{\"rate\":0,\"mode\":\"all\"}},\"resume\":[]}\n\n";
     const char *at = memmem(a.body.p, a.body.n, event, strlen(event));
     assert_non_null(at);
     struct str rest = str_skip(a.body, (size_t)(at - a.body.p) + strlen(event));

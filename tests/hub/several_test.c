@@ -13,6 +13,7 @@
 
 #include "base/mem.h"
 #include "hub/backlog.h"
+#include "hub/fanout.h"
 #include "tests/kit/fake.h"
 #include "tests/kit/still.h"
 
@@ -363,9 +364,44 @@ static void test_urgent_comes_once(void **state)
     urgent_comes_once("a.*", "a.b");
 }
 
+/* What a lost subscription leaves to another one ends a client that is too
+ * slow for it, and with it the lost one. */
+static void test_lost_and_closed(void **state)
+{
+    (void)state;
+    static const struct history_policy kept = {.size = 10, .ttl_ms = 60000};
+    static char data[1000];
+    memset(data, '1', sizeof(data) - 1);
+    begin();
+    shard->hub->options.queue_max_bytes = 4096;
+    struct fake_client *f = open_several();
+    struct subscribe_options o = {
+        .policy = &latest, .history = &kept, .wish = {.positioned = true}};
+    o.grant = throttle_decide(&latest, &(struct throttle_request){0});
+    shard_busy(shard);
+    assert_int_equal(hub_subscribe(&f->client, STR_LIT("a.b"), &o), 0);
+    assert_int_equal(fake_subscribe(f, "a.*"), 0);
+    settle();
+    f->next_write = WRITE_CHOKED;
+    for (uint64_t item = 1; item < 20; item++) {
+        assert_true(
+            fake_publish_as(shard, &(struct fake_publication){.channel = "a.b",
+                                                              .data = data,
+                                                              .policy = &latest,
+                                                              .item = item}));
+        settle();
+    }
+    assert_in_range(backlog_count(&f->client), 10, 19);
+    fanout_overrun(client_find_sub(&f->client, STR_LIT("a.b")));
+    pass(2000);
+    assert_int_equal(f->client.close_code, 3008);
+    end();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_lost_and_closed),
         cmocka_unit_test(test_what_waits_comes_by_the_other),
         cmocka_unit_test(test_what_is_coming_is_not_given),
         cmocka_unit_test(test_backlog_comes_by_the_other),

@@ -12,7 +12,6 @@ bool fake_tells_encoding;
 static void encode(struct buf *to, enum encoding encoding, struct str topic,
                    bool is_pattern, const struct codec_pub *pubs, size_t count)
 {
-    (void)is_pattern;
     CHECK(count > 0);
     for (size_t i = 0; i < count; i++) {
         buf_char(to, 'P');
@@ -25,6 +24,8 @@ static void encode(struct buf *to, enum encoding encoding, struct str topic,
             buf_printf(to, "|n=%u", pubs[i].n);
         if (pubs[i].lost)
             buf_printf(to, "|lost=%u", pubs[i].lost);
+        if (pubs[i].offset && !is_pattern)
+            buf_printf(to, "|#%llu", (unsigned long long)pubs[i].offset);
         if (fake_tells_encoding)
             buf_printf(to, "|e=%u", (unsigned)encoding);
         buf_char(to, '\n');
@@ -82,8 +83,16 @@ static uint32_t on_subscribed(struct client *c, struct sub *s,
     uint32_t error = answer->error;
     struct fake_client *f = fake_of(c);
     struct str name = topic_name(s->topic);
-    char line[CHANNEL_MAX_BYTES + 32];
-    int n = snprintf(line, sizeof(line), "S%.*s|%u\n", STR_ARG(name), error);
+    char line[CHANNEL_MAX_BYTES + 96];
+    static const char *const became[] = {"", "+recovered", "+foreign",
+                                         "+too_old"};
+    char at[64] = "";
+    if (answer->position.epoch)
+        snprintf(at, sizeof(at), "@%llu%s",
+                 (unsigned long long)answer->position.offset,
+                 became[answer->recovery]);
+    int n =
+        snprintf(line, sizeof(line), "S%.*s|%u%s\n", STR_ARG(name), error, at);
     f->answers++;
     f->last_error = error;
     client_push_bytes(c, str_n(line, (size_t)n));
@@ -91,7 +100,9 @@ static uint32_t on_subscribed(struct client *c, struct sub *s,
     f->told = answer->count - f->untold;
     uint32_t told = f->told;
     for (uint32_t i = 0; i < told; i++) {
-        struct codec_pub pub = {.msg = answer->snapshot[i], .n = 1};
+        struct codec_pub pub = {.msg = answer->snapshot[i],
+                                .n = 1,
+                                .offset = answer->snapshot[i]->offset};
         struct buf text = BUF_INIT;
         c->shard->hub->options.codec->encode(&text, c->encoding, name,
                                              s->topic->is_pattern, &pub, 1);
@@ -101,6 +112,24 @@ static uint32_t on_subscribed(struct client *c, struct sub *s,
     if (f->on_answer)
         f->on_answer(f, s, error);
     return told;
+}
+
+static void on_lost(struct client *c, struct sub *s, enum loss why)
+{
+    char line[CHANNEL_MAX_BYTES + 32];
+    int n = snprintf(line, sizeof(line), "L%.*s|%s\n",
+                     STR_ARG(topic_name(s->topic)),
+                     why == LOSS_GAP ? "gap" : "stream");
+    client_push_bytes(c, str_n(line, (size_t)n));
+    hub_unsubscribe(c, s);
+}
+
+static bool on_gap(struct client *c, struct sub *s)
+{
+    struct fake_client *f = fake_of(c);
+    if (f->on_gap)
+        f->on_gap(f, s);
+    return f->goes_on;
 }
 
 static void on_closing(struct client *c)
@@ -117,7 +146,10 @@ static const struct transport transport = {.write = on_write,
                                            .close = on_close,
                                            .kill = on_kill,
                                            .keep_late = on_keep_late};
-static const struct session_events events = {on_subscribed, on_closing};
+static const struct session_events events = {.subscribed = on_subscribed,
+                                             .lost = on_lost,
+                                             .gap = on_gap,
+                                             .closing = on_closing};
 
 struct fake_client *fake_open(struct shard *s, enum encoding encoding)
 {
@@ -179,6 +211,19 @@ int fake_subscribe_as(struct fake_client *f, const char *topic,
         .grant = throttle_decide(policy, request),
     };
     return hub_subscribe(&f->client, name.full, &o);
+}
+
+int fake_subscribe_wish(struct fake_client *f, const char *topic,
+                        const struct history_policy *history,
+                        const struct position_wish *wish)
+{
+    struct subscribe_options o = {
+        .policy = &throttle_plain,
+        .history = history,
+        .wish = *wish,
+        .recoverable = wish->positioned,
+    };
+    return hub_subscribe(&f->client, str_of(topic), &o);
 }
 
 int fake_subscribe(struct fake_client *f, const char *topic)

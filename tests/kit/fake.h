@@ -1,9 +1,13 @@
 /* fake.h — a hub without sockets: clients whose wire is a buffer, a codec of
  * plain lines, and a node whose shards are turned by hand.
  *
- *     S<topic>|<error>                  answer to a subscription
+ *     S<topic>|<error>                  answer to a subscription; behind it
+ *                                       @<offset> where it has a position, and
+ *                                       +recovered, +foreign or +too_old
+ *     L<topic>|stream                   it missed something, and ended; or |gap
  *     P<topic>|<channel>|<data>         a publication; then |n=<n> and
- *                                       |lost=<n> where they are told, and
+ *                                       |lost=<n> where they are told,
+ *                                       |#<offset> if it has one, and
  *                                       |e=<encoding> if fake_tells_encoding
  *
  * Why:    every hub test says what comes and when; nothing sleeps.
@@ -39,8 +43,11 @@ struct fake_client {
     uint32_t keep_back; /* of a snapshot: this many are not told at once */
     uint32_t told;      /* of the last answer's snapshot, behind its S line */
     uint32_t untold;
+    bool goes_on; /* over a gap of the bus, as event streams do */
     /* Optional: runs first when a subscription is answered. */
     void (*on_answer)(struct fake_client *f, struct sub *s, uint32_t error);
+    /* Optional: runs first when it is told of a gap. */
+    void (*on_gap)(struct fake_client *f, struct sub *s);
     void *arg; /* the test's */
 };
 
@@ -69,6 +76,10 @@ void fake_unsubscribe(struct fake_client *f, const char *topic);
 int fake_subscribe_as(struct fake_client *f, const char *topic,
                       const struct throttle_policy *policy,
                       const struct throttle_request *request);
+/* The same, with a wish for a position. */
+int fake_subscribe_wish(struct fake_client *f, const char *topic,
+                        const struct history_policy *history,
+                        const struct position_wish *wish);
 /* A publication of an item (0: the channel's) under a policy. */
 struct fake_publication {
     const char *channel;

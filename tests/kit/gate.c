@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "gateway/protocol/encode.h"
+#include "gateway/server.h"
 #include "gateway/transport/http.h"
 #include "gateway/transport/wire.h"
 #include "gateway/transport/ws.h"
@@ -25,18 +26,8 @@
 static void make_loops(struct gate *g, unsigned count)
 {
     const struct config *cfg = g->app.config;
-    struct hub_options o = {
-        .max_items = (uint32_t)cfg->throttle.max_items,
-        .last_max_bytes = (size_t)cfg->throttle.max_bytes,
-        .idle_ttl_ms = (uint64_t)cfg->throttle.idle_ttl_ms,
-        .state_max_bytes = (size_t)cfg->channel.max_publication_size,
-        .shards = count,
-        .inflight_bytes = cfg->hub.inflight_max_size,
-        .slice = (uint32_t)cfg->hub.slice,
-        .queue_max_bytes = (uint32_t)cfg->client.queue_max_size,
-        .channel_limit = (uint32_t)cfg->client.channel_limit,
-        .codec = &encode_codec,
-    };
+    struct hub_options o;
+    server_hub_options(cfg, count, &o);
     char err[256];
     for (unsigned i = 0; i < count; i++)
         g->loops[i] = mem_zalloc(sizeof(struct loop));
@@ -162,6 +153,20 @@ void gate_publish(struct gate *g, unsigned shard, const char *channel,
     CHECK(op->msg);
     op->done = on_published;
     hub_publish(g->app.hub.shards[shard], op);
+}
+
+void gate_forget(struct gate *g)
+{
+    for (unsigned i = 0; i < g->app.hub.count; i++) {
+        struct shard *s = g->app.hub.shards[i];
+        struct keys *k = &s->home.keys;
+        size_t most = k->max_count;
+        while (s->home.history.streams)
+            history_drop(&s->home.history, s->home.history.streams);
+        keys_fini(k);
+        keys_init(k, most);
+        rand_init(&s->rand, i);
+    }
 }
 
 /* --- peers ---------------------------------------------------------------- */

@@ -41,6 +41,9 @@ void gate_channel_of(struct gate *g, unsigned shard, unsigned n, char to[32]);
 void gate_publish(struct gate *g, unsigned shard, const char *channel,
                   const char *data);
 
+/* All streams and keys go; the epochs of new ones are the same every time. */
+void gate_forget(struct gate *g);
+
 struct gate_peer {
     struct gate *gate; /* borrowed */
     int fd;            /* owned; -1 when closed */

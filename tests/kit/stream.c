@@ -43,7 +43,7 @@ void stream_open(struct gate *g, struct stream *s, unsigned shard,
     struct str rest = str_skip(a.body, (size_t)(at - a.body.p) + strlen(begin));
     struct str session = str_cut(&rest, '"');
     snprintf(s->session, sizeof(s->session), "%.*s", STR_ARG(session));
-    buf_printf(&want, ",\"channels\":{%s}}\n\n", channels);
+    buf_printf(&want, ",\"channels\":{%s},\"resume\":[]}\n\n", channels);
     if (!str_eq(rest, buf_view(&want)))
         fail_msg("%.*s, not %.*s", STR_ARG(rest), STR_ARG(buf_view(&want)));
     buf_free(&want);
