@@ -18,6 +18,9 @@ struct part {
     uint64_t patterns;
     uint64_t queue_bytes;
     uint64_t waiting;
+    uint64_t streams;
+    uint64_t history_bytes;
+    uint64_t keys;
     uint64_t http_connections;
     uint64_t mailbox_depth;
     uint64_t mailbox_peak;
@@ -35,6 +38,9 @@ struct part {
     X(queue_bytes, "weir_client_queue_bytes", "Bytes queued for clients")    \
     X(waiting, "weir_throttle_waiting",                                      \
       "Items and publications that wait for slow clients")                   \
+    X(streams, "weir_history_streams", "Channels whose stream is kept here") \
+    X(history_bytes, "weir_history_bytes", "Bytes of their publications")    \
+    X(keys, "weir_idempotency_keys", "Idempotency keys remembered")          \
     X(http_connections, "weir_http_connections", "Open HTTP connections")    \
     X(mailbox_depth, "weir_mailbox_depth", "Letters waiting for a shard")    \
     X(mailbox_peak, "weir_mailbox_peak",                                     \
@@ -53,6 +59,11 @@ static void *visit(struct shard *s, void *question)
     p->patterns = s->topics.patterns.pattern_count;
     p->queue_bytes = s->queued_bytes;
     p->waiting = s->waiting;
+    p->streams = HASH_COUNT(s->home.history.streams);
+    p->history_bytes = s->home.history.bytes;
+    p->keys = s->home.keys.count;
+    p->stats.history_evicted = s->home.history.evicted;
+    p->stats.keys_evicted = s->home.keys.evicted;
     p->http_connections = loop_of(s)->http_count;
     p->mailbox_depth = mailbox_depth(&s->mailbox);
     p->mailbox_peak = mailbox_peak(&s->mailbox);
@@ -239,7 +250,23 @@ static void put_hists(struct buf *b, struct part *const *parts, unsigned count)
     X(requests_dropped, "weir_nats_requests_dropped_total", "counter",        \
       "Requests of other nodes not answered")                                 \
     X(queue_bytes, "weir_nats_queue_bytes", "gauge",                          \
-      "Publications waiting for NATS")
+      "Publications waiting for NATS")                                        \
+    X(gaps_told, "weir_nats_gaps_told_total", "counter",                      \
+      "Times all streams were looked at after a gap")                         \
+    X(acks_waiting, "weir_jetstream_acks_waiting", "gauge",                   \
+      "Publications that JetStream has not acknowledged")                     \
+    X(acks_timed_out, "weir_jetstream_acks_timed_out_total", "counter",       \
+      "Publications without an acknowledgement in time")                      \
+    X(acks_refused, "weir_jetstream_acks_refused_total", "counter",           \
+      "Publications that JetStream refused, or nobody took")                  \
+    X(reads, "weir_jetstream_reads_total", "counter",                         \
+      "Reads of streams, and removals")                                       \
+    X(reads_refused, "weir_jetstream_reads_refused_total", "counter",         \
+      "Reads not done: too many waited")                                      \
+    X(reads_failed, "weir_jetstream_reads_failed_total", "counter",           \
+      "Reads that failed")                                                    \
+    X(stream_errors, "weir_jetstream_stream_errors_total", "counter",         \
+      "Looks at a stream that failed")
 
 static void put_node(struct buf *b, const struct app *app, uint64_t now_ns)
 {
@@ -260,7 +287,7 @@ static void put_node(struct buf *b, const struct app *app, uint64_t now_ns)
               atomic_load(&app->hub.budget.refused));
     put_head(
         b, "weir_throttle_held_bytes",
-        "Values kept: last ones, and what waits for ticks and slow clients",
+        "Values kept: history, last ones, what waits for ticks and slow clients",
         "gauge");
     put_value(b, "weir_throttle_held_bytes", "",
               (uint64_t)atomic_load(&app->hub.held.used_bytes));

@@ -28,6 +28,32 @@ static void count(_Atomic uint64_t *counter)
 void bus_note_gap(struct bus *bus)
 {
     count(&bus->gaps);
+    bus->wake(bus->wake_arg);
+}
+
+/* How often nats.c reconnected this connection; 0 when it does not say. */
+static uint64_t reconnects_of(struct bus *bus, natsConnection *nc)
+{
+    uint64_t n = 0;
+    if (!bus->stats || natsConnection_GetStats(nc, bus->stats) != NATS_OK ||
+        natsStatistics_GetCounts(bus->stats, NULL, NULL, NULL, NULL, &n) !=
+            NATS_OK)
+        return 0;
+    return n;
+}
+
+uint64_t bus_gaps(struct bus *bus, natsConnection *nc)
+{
+    uint64_t lost;
+    uint64_t gaps;
+    if (!nc)
+        return atomic_load(&bus->gaps);
+    uint64_t reconnects = reconnects_of(bus, nc);
+    do { /* both of one moment: `lost` is counted after its gap */
+        lost = atomic_load(&bus->lost);
+        gaps = atomic_load(&bus->gaps);
+    } while (lost != atomic_load(&bus->lost));
+    return reconnects > lost ? gaps + (reconnects - lost) : gaps;
 }
 
 /* Relaxed, both: whoever acts on it must live with its being late anyway. */
@@ -110,6 +136,8 @@ static void on_disconnected(natsConnection *nc, void *closure)
     set_away(bus);
     count(&bus->disconnects);
     bus_note_gap(bus);
+    atomic_fetch_add(&bus->lost, 1);
+    bus->wake(bus->wake_arg); /* who waits for acknowledgements */
     log_warn("nats_disconnected", "reason=%s",
              log_quote(str_of(why && *why ? why : "connection lost")));
 }
@@ -209,6 +237,8 @@ int bus_init(struct bus *bus, const struct config *cfg, void (*wake)(void *),
         return ERR_INVALID;
     }
     name_beat(bus);
+    if (natsStatistics_Create(&bus->stats) != NATS_OK)
+        bus->stats = NULL;
     return 0;
 }
 
@@ -218,6 +248,8 @@ void bus_fini(struct bus *bus)
         return; /* nats.c was never called */
     natsOptions_Destroy(bus->options);
     bus->options = NULL;
+    natsStatistics_Destroy(bus->stats);
+    bus->stats = NULL;
     natsStatus s = nats_CloseAndWait(FINI_MS);
     if (s != NATS_OK)
         log_warn("nats_close", "error=%s",
@@ -253,6 +285,7 @@ int bus_connect(struct bus *bus, uint64_t now_ms)
         return ERR_AGAIN;
     uint64_t before = atomic_load(&bus->state);
     natsConnection *nc = NULL;
+    atomic_store(&bus->lost, 0);
     natsStatus s = natsConnection_Connect(&nc, bus->options);
     plan_attempt(bus, now_ms);
     if (s != NATS_OK) {
@@ -333,6 +366,17 @@ bool bus_flush(struct bus *bus)
         log_warn("nats_not_answering", "waited_ms=%d", BUS_FLUSH_MS);
     }
     return false;
+}
+
+bool bus_settle(struct bus *bus)
+{
+    uint64_t now = atomic_load(&bus->gaps);
+    if (now == atomic_load(&bus->settled))
+        return true;
+    if (!bus->nc || bus->frozen || !bus_flush(bus))
+        return false;
+    atomic_store(&bus->settled, now);
+    return true;
 }
 
 /* Publications are refused while it is stuck: what is sent now may arrive,

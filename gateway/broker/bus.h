@@ -60,6 +60,9 @@ struct bus {
     _Atomic uint64_t connects;
     _Atomic uint64_t disconnects;
     _Atomic uint64_t gaps;
+    _Atomic uint64_t settled; /* gaps, when it was last known to be all right */
+    _Atomic uint64_t lost;    /* disconnects of this connection */
+    natsStatistics *stats;    /* owned: the delivery thread's scratch */
 };
 
 /* `bus` is zeroed. ERR_INVALID, with a message in err, for options nats.c
@@ -98,5 +101,13 @@ int64_t bus_run(struct bus *bus, uint64_t now_ms);
 
 /* The bus may have lost something: count it. */
 void bus_note_gap(struct bus *bus);
+/* The count for a message that just came. With `nc`, on the delivery thread,
+ * a reconnect counts from its first message on, even if nats.c's callback comes
+ * later. */
+uint64_t bus_gaps(struct bus *bus, natsConnection *nc);
+/* Note that whatever was counted until now is over, once a flush has shown
+ * that the server knows all SUBs: false while the bus is away, stuck or
+ * frozen. */
+bool bus_settle(struct bus *bus) MUST_USE;
 
 #endif

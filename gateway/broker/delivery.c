@@ -2,13 +2,9 @@
 
 #include <sched.h>
 #include <stdlib.h>
-#include <strings.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
-#include "gateway/broker/sender.h"
-#include "gateway/protocol/json.h"
-#include "gateway/publish.h"
 #include "hub/home.h"
 
 void delivery_init(struct delivery *d, const struct config *cfg,
@@ -16,10 +12,12 @@ void delivery_init(struct delivery *d, const struct config *cfg,
 {
     d->cfg = cfg;
     d->hub = hub;
+    intake_init(&d->intake, cfg);
     subject_map_init(&d->map, cfg);
     d->ports = mem_zalloc(d->map.count * sizeof(*d->ports));
     for (size_t i = 0; i < d->map.count; i++)
-        d->ports[i] = (struct delivery_port){d, &d->map.spaces[i]};
+        d->ports[i] =
+            (struct delivery_port){.delivery = d, .space = &d->map.spaces[i]};
 }
 
 /* natsMsg_Destroy wakes a thread of nats.c's that frees: a context switch for
@@ -51,12 +49,21 @@ void delivery_stop(struct delivery *d)
 
 void delivery_fini(struct delivery *d)
 {
-    buf_free(&d->channel);
-    buf_free(&d->data);
-    buf_free(&d->item);
+    intake_fini(&d->intake);
     free(d->ports);
     d->ports = NULL;
     subject_map_fini(&d->map);
+}
+
+void delivery_set_streams(struct delivery *d, struct streams *streams,
+                          struct bus *bus)
+{
+    d->streams = streams;
+    d->bus = bus;
+    for (size_t i = 0; i < d->map.count; i++) {
+        d->ports[i].stream = stream_of(streams, d->ports[i].space);
+        d->ports[i].is_live = d->ports[i].stream != NULL;
+    }
 }
 
 struct delivery_port *delivery_port(struct delivery *d,
@@ -73,128 +80,79 @@ static void count(_Atomic uint64_t *counter, uint64_t n)
     atomic_store_explicit(counter, now + n, memory_order_relaxed);
 }
 
-static bool has_newline(struct str s)
+/* What the stream republishes says where it stands; what does not was never
+ * stored. */
+static void read_place(const struct delivery_port *port, natsMsg *m,
+                       struct msg_parts *parts)
 {
-    return s.n && (memchr(s.p, '\n', s.n) || memchr(s.p, '\r', s.n));
-}
-
-/* Decide what goes out for a payload; false when nothing does. *data points
- * into the payload or into d->data. */
-static bool read_payload(struct delivery *d, const struct namespace_options *ns,
-                         struct str payload, struct msg_parts *parts)
-{
-    struct json_value v;
-    bool json = json_parse(payload, &v) == 0;
-    parts->data = payload;
-    parts->is_json = true;
-    if (ns->publication_data_format == DATA_FORMAT_BINARY) {
-        parts->is_json = json && !has_newline(payload);
-        return true;
+    struct stream *s = port->stream;
+    parts->offset = intake_number(m, DELIVERY_SEQUENCE);
+    if (parts->offset == 0) {
+        parts->skip_history = true;
+        return;
     }
-    bool object = ns->publication_data_format == DATA_FORMAT_JSON_OBJECT;
-    if (json && (!object || v.type == JSON_OBJECT)) {
-        if (!has_newline(payload))
-            return true;
-        buf_clear(&d->data);
-        json_compact_newlines(&d->data, payload);
-        parts->data = buf_view(&d->data);
-        return true;
+    parts->prev = intake_number(m, DELIVERY_LAST_SEQUENCE);
+    parts->epoch = atomic_load_explicit(&s->epoch, memory_order_relaxed);
+    /* Streams only grow: this is another one. */
+    if (parts->offset <= s->last_seen)
+        streams_poke(port->delivery->streams);
+    s->last_seen = parts->offset;
+}
+
+/* The SUB of a feed may have changed since it was sent. */
+static bool is_place(const struct delivery_port *port, natsMsg *m)
+{
+    return port->stream &&
+           subject_is_live(port->space, str_of(natsMsg_GetSubject(m)));
+}
+
+static void post(struct delivery *d, natsConnection *nc,
+                 struct msg_parts *parts)
+{
+    /* Only without a predecessor does the count decide alone. */
+    bool alone = parts->offset && parts->prev == 0;
+    if (d->bus)
+        parts->gap = bus_gaps(d->bus, alone ? nc : NULL);
+    struct msg *out = msg_new(&d->hub->budget, parts);
+    if (out) {
+        home_post(d->hub, out);
+        return;
     }
-    if (json || object || ns->non_json != NON_JSON_STRING)
-        return false;
-    buf_clear(&d->data);
-    json_quote(&d->data, payload);
-    parts->data = buf_view(&d->data);
-    return true;
+    count(&d->over_budget, 1);
+    if (parts->offset || parts->history->tell_gaps)
+        bus_note_gap(d->bus);
 }
 
-static bool is_tags(struct json_value v)
+static void count_message(struct delivery *d, const natsMsg *m)
 {
-    struct str key;
-    struct json_value value;
-    struct json_iter it = json_iter(v);
-    while (json_next_member(&it, &key, &value))
-        if (value.type != JSON_STRING)
-            return false;
-    return true;
+    count(&d->messages, 1);
+    count(&d->bytes, (uint64_t)natsMsg_GetDataLength(m));
 }
 
-/* The JSON object in a header; empty without one, or when it is not what it
- * should be: headers are anybody's. The library owns the bytes. */
-static struct str read_header(struct delivery *d, natsMsg *m, const char *key,
-                              bool tags)
-{
-    const char *text = NULL;
-    struct json_value v;
-    uint64_t missed;
-    if (natsMsgHeader_Get(m, key, &text) != NATS_OK || !text)
-        return STR_LIT("");
-    struct str s = str_of(text);
-    if (s.n <= DELIVERY_HEADER_MAX_BYTES && !has_newline(s) &&
-        json_parse(s, &v) == 0 && v.type == JSON_OBJECT &&
-        (!tags || is_tags(v)))
-        return v.raw;
-    if (log_limit_pass(&d->header_log, clock_now_ns(), &missed))
-        log_warn("nats_header_ignored", "header=%s subject=%s missed=%llu", key,
-                 log_quote(str_of(natsMsg_GetSubject(m))),
-                 (unsigned long long)missed);
-    return STR_LIT("");
-}
-
-/* Anything but yes is no: it is no reason to lose a publication. */
-static bool is_urgent(natsMsg *m)
-{
-    const char *text = NULL;
-    if (natsMsgHeader_Get(m, SENDER_URGENT, &text) != NATS_OK || !text)
-        return false;
-    return strcmp(text, "1") == 0 || strcasecmp(text, "true") == 0;
-}
-
-static void note_unmapped(struct delivery *d, const char *subject)
-{
-    uint64_t missed;
-    count(&d->unmapped, 1);
-    if (log_limit_pass(&d->unmapped_log, clock_now_ns(), &missed))
-        log_warn("nats_subject_unmapped", "subject=%s missed=%llu",
-                 log_quote(str_of(subject)), (unsigned long long)missed);
-}
-
-static void deliver(const struct delivery_port *port, natsMsg *m)
+void delivery_take(const struct delivery_port *port, natsMsg *m,
+                   struct msg_parts *parts)
 {
     struct delivery *d = port->delivery;
-    const char *subject = natsMsg_GetSubject(m);
-    struct str payload =
-        str_n(natsMsg_GetData(m), (size_t)natsMsg_GetDataLength(m));
-    struct msg_parts parts = {.born_ns = clock_now_ns()};
+    count_message(d, m);
+    if (intake_read(&d->intake, port->space, m, parts) == 0)
+        post(d, NULL, parts);
+}
 
-    count(&d->messages, 1);
-    count(&d->bytes, payload.n);
-    buf_clear(&d->channel);
-    if (subject_channel(port->space, str_of(subject),
-                        (size_t)d->cfg->channel.max_length, &d->channel) < 0) {
-        note_unmapped(d, subject);
+static void deliver(const struct delivery_port *port, natsConnection *nc,
+                    natsMsg *m)
+{
+    struct delivery *d = port->delivery;
+    struct msg_parts parts = {.born_ns = clock_now_ns()};
+    count_message(d, m);
+    bool placed = is_place(port, m);
+    if (intake_read(&d->intake, port->space, m, &parts) < 0)
         return;
-    }
-    if ((int64_t)payload.n > d->cfg->channel.max_publication_size) {
-        count(&d->too_big, 1);
+    if (placed)
+        read_place(port, m, &parts);
+    /* A followed stream's consumer brings it, with its place. */
+    if (placed && parts.offset && stream_state(port->stream) != STREAM_LIVE)
         return;
-    }
-    if (!read_payload(d, port->space->ns, payload, &parts)) {
-        count(&d->not_json, 1);
-        return;
-    }
-    parts.channel = buf_view(&d->channel);
-    parts.tags = read_header(d, m, SENDER_TAGS, true);
-    parts.info = read_header(d, m, SENDER_INFO, false);
-    parts.urgent = is_urgent(m);
-    publish_item(port->space->ns, parts.channel, parts.data, parts.is_json,
-                 &d->item, &parts);
-    struct msg *out = msg_new(&d->hub->budget, &parts);
-    if (!out) {
-        count(&d->over_budget, 1);
-        return;
-    }
-    home_post(d->hub, out);
+    post(d, nc, &parts);
 }
 
 bool delivery_enter(struct delivery *d)
@@ -213,10 +171,9 @@ void delivery_on_message(natsConnection *nc, natsSubscription *sub, natsMsg *m,
                          void *closure)
 {
     const struct delivery_port *port = closure;
-    (void)nc;
     (void)sub;
     if (delivery_enter(port->delivery)) {
-        deliver(port, m);
+        deliver(port, nc, m);
         put_done(port->delivery, m);
     } else {
         natsMsg_Destroy(m);

@@ -68,11 +68,24 @@ static bool has_room(const struct feed_table *t)
            (need > t->peak ? need : t->peak) + FEED_IDLE_MAX;
 }
 
+/* What the SUB is for: the subject, or where its stream republishes it. */
+static const char *subject_now(struct feed_table *t, const struct feed *f)
+{
+    if (!f->port || !f->port->is_live)
+        return f->subject;
+    buf_clear(&t->live);
+    if (subject_to_live(f->port->space, str_n(f->subject, f->len), &t->live) <
+        0)
+        return NULL;
+    return t->live.p;
+}
+
 static void subscribe(struct feed_table *t, struct feed *f)
 {
     natsSubscription *sub = NULL;
-    if (!t->nc ||
-        natsConnection_Subscribe(&sub, t->nc, f->subject, delivery_on_message,
+    const char *subject = subject_now(t, f);
+    if (!t->nc || !subject ||
+        natsConnection_Subscribe(&sub, t->nc, subject, delivery_on_message,
                                  f->port) != NATS_OK) {
         t->lacking++;
         return;
@@ -170,6 +183,38 @@ static void evict(struct feed_table *t, uint64_t now_ms)
     }
 }
 
+/* The SUB alone goes to a grave. */
+static void abandon(struct feed_table *t, struct feed *f, uint64_t now_ms)
+{
+    struct feed *grave = mem_zalloc(sizeof(*grave) + 1);
+    grave->sub = f->sub;
+    f->sub = NULL;
+    t->dropped += dropped(grave);
+    natsSubscription_Unsubscribe(grave->sub);
+    add(&t->count, -1);
+    grave->until_ms = now_ms + FEED_GRAVE_MS;
+    TAILQ_INSERT_TAIL(&t->graves, grave, link);
+    t->grave_count++;
+}
+
+void feed_table_move(struct feed_table *t, const struct delivery_port *port,
+                     uint64_t now_ms)
+{
+    struct feed *f;
+    struct feed *next;
+    for (f = TAILQ_FIRST(&t->idle); f; f = next) {
+        next = TAILQ_NEXT(f, link);
+        if (f->port == port)
+            retire(t, f, now_ms);
+    }
+    for (f = t->feeds; f; f = f->hh.next) {
+        if (f->port != port || !f->sub)
+            continue;
+        abandon(t, f, now_ms);
+        subscribe(t, f);
+    }
+}
+
 void feed_table_attach(struct feed_table *t, natsConnection *nc)
 {
     t->nc = nc;
@@ -223,6 +268,7 @@ void feed_table_fini(struct feed_table *t)
         free(f);
     }
     CHECK(TAILQ_EMPTY(&t->graves) && STAILQ_EMPTY(&t->served));
+    buf_free(&t->live);
 }
 
 static struct feed *find(const struct feed_table *t, struct str subject)

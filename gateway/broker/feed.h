@@ -21,6 +21,8 @@
  *         ask wait with it, FEED_ASKERS_MAX of them: over it they are told at
  *         once, as if the bus were away. With the numbers below 20,480
  *         subjects may be left in one go and 3,276 a second for ever.
+ *         A feed is known by the subject it is published on; where its stream
+ *         republishes it, the SUB is on that subject.
  * Uses:   base/, delivery, uthash, nats.c. */
 #ifndef WEIR_GATEWAY_BROKER_FEED_H
 #define WEIR_GATEWAY_BROKER_FEED_H
@@ -53,6 +55,7 @@ struct feed_table {
     struct feed_list graves;   /* by the time they were unsubscribed */
     struct feed_list waiting;  /* by the time they were asked for */
     struct letter_list served; /* owned by the caller: whose feed waited */
+    struct buf live;           /* owned: scratch */
     size_t idle_count;
     size_t grave_count;
     size_t askers;            /* of what waits */
@@ -85,6 +88,11 @@ int feed_acquire(struct feed_table *t, struct str subject,
                  struct delivery_port *port, struct letter *who) MUST_USE;
 /* One less. Unknown subjects are ignored. */
 void feed_release(struct feed_table *t, struct str subject, uint64_t now_ms);
+
+/* port->is_live is another one than before: all its SUBs are given up and made
+ * anew. Their graves come on top of FEED_GRAVES_MAX. */
+void feed_table_move(struct feed_table *t, const struct delivery_port *port,
+                     uint64_t now_ms);
 
 /* End what is over, serve what waits, try again what failed. Returns the
  * milliseconds until there is more to do, -1: nothing; 0 while t->served

@@ -10,14 +10,19 @@
 #include "base/clock.h"
 #include "base/mailbox.h"
 #include "base/mem.h"
+#include "gateway/broker/acks.h"
 #include "gateway/broker/ask.h"
 #include "gateway/broker/bus.h"
 #include "gateway/broker/delivery.h"
 #include "gateway/broker/feed.h"
-#include "gateway/broker/sender.h"
+#include "gateway/broker/follow.h"
+#include "gateway/broker/publisher.h"
+#include "gateway/broker/streams.h"
 #include "gateway/broker/subject.h"
+#include "gateway/broker/workers.h"
 #include "gateway/config.h"
 #include "gateway/protocol/codes.h"
+#include "hub/home.h"
 #include "hub/hub.h"
 
 /* How long a start may wait for the first attempt to connect. */
@@ -25,17 +30,17 @@
 /* One flush carries at most this, so that answers do not wait for ever. */
 #define BATCH_MAX_LETTERS 1000
 #define BATCH_MAX_BYTES (4 * 1024 * 1024)
-/* What a waiting publication costs beside its bytes. */
-#define PUBLISH_OVERHEAD_BYTES 256
 #define SLOW_CHECK_MS 1000
+/* Between two gaps that the hub is told. */
+#define GAP_PAUSE_MS 200
+/* At a stop: how long to wait for what JetStream has not acknowledged. */
+#define LAST_ACKS_MS 1000
 
 /* The letters of one batch, until its flush is back. */
 struct batch {
-    struct letter_list publishes;
     struct letter_list feeds;
     size_t letters;
     size_t bytes;
-    uint64_t sent; /* publications nats.c took */
     bool flush;
 };
 
@@ -44,15 +49,21 @@ struct nats_broker {
     struct hub *hub;          /* borrowed */
     struct delivery delivery;
     struct bus bus;
+    struct streams streams;
+    struct workers workers;
 
     /* The broker thread's. */
     struct feed_table feeds;
+    struct follow_table follows;
     struct ask_table asks;
+    struct acks acks;
     struct letter_list letters; /* taken and not looked at yet */
     struct batch batch;
-    struct sender sender;
+    struct publisher publisher;
     struct buf subject; /* owned: scratch */
     uint64_t slow_check_ms;
+    uint64_t gap_ms;      /* not before this: tell the hub */
+    uint64_t gaps_posted; /* the last count it was told */
 
     /* Between threads. */
     pthread_t thread;
@@ -61,10 +72,8 @@ struct nats_broker {
     int tried_fd; /* owned: eventfd, readable after the first attempt */
     _Atomic int first_result; /* of the first attempt */
     _Atomic bool stopping;
-    _Atomic int64_t queue_bytes;
-    _Atomic uint64_t messages_out;
-    _Atomic uint64_t publish_refused;
     _Atomic uint64_t slow_consumer;
+    _Atomic uint64_t gaps_told;
 };
 
 /* A feed asked for or given back, on its way to the broker thread. */
@@ -76,23 +85,7 @@ struct feed_letter {
     char channel[];
 };
 
-/* --- answers: from any thread to the shard that asked --------------------- */
-
-static void on_publish_answer(void *reader, struct letter *self)
-{
-    struct publish_op *op = container_of(self, struct publish_op, letter);
-    (void)reader;
-    op->done(op);
-}
-
-static void answer_publish(struct publish_op *op, int result)
-{
-    msg_unref(op->msg);
-    op->msg = NULL;
-    op->result = result;
-    op->letter.run = on_publish_answer;
-    mailbox_post(&op->origin->mailbox, &op->letter);
-}
+/* --- feeds ---------------------------------------------------------------- */
 
 static void on_feed_answer(void *reader, struct letter *self)
 {
@@ -101,78 +94,19 @@ static void on_feed_answer(void *reader, struct letter *self)
     op->done(op);
 }
 
-static void answer_feed(struct feed_op *op)
+static void answer_feed(struct nats_broker *b, struct feed_op *op)
 {
+    struct stream *s =
+        op->is_pattern ? NULL
+                       : publisher_stream(&b->publisher,
+                                          str_n(op->channel, op->channel_len));
+    if (s && stream_state(s) != STREAM_PLAIN) {
+        op->has_stream = stream_is_known(s);
+        op->error = op->has_stream ? 0 : ERROR_INTERNAL;
+    }
     op->letter.run = on_feed_answer;
     mailbox_post(&op->home->mailbox, &op->letter);
 }
-
-/* --- publish -------------------------------------------------------------- */
-
-/* Relaxed counters: they order nothing. */
-static void count(_Atomic uint64_t *counter, uint64_t n)
-{
-    atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
-}
-
-static int64_t cost_of(const struct msg *m)
-{
-    return PUBLISH_OVERHEAD_BYTES + (int64_t)m->channel_len + m->data_len +
-           m->tags_len + m->info_len;
-}
-
-/* Relaxed: the sum of what waits, it orders nothing. */
-static bool reserve(struct nats_broker *b, int64_t n)
-{
-    int64_t was =
-        atomic_fetch_add_explicit(&b->queue_bytes, n, memory_order_relaxed);
-    if (was + n <= b->cfg->nats.queue_max_size)
-        return true;
-    atomic_fetch_sub_explicit(&b->queue_bytes, n, memory_order_relaxed);
-    return false;
-}
-
-static void finish_publish(struct nats_broker *b, struct publish_op *op,
-                           int result)
-{
-    atomic_fetch_sub_explicit(&b->queue_bytes, cost_of(op->msg),
-                              memory_order_relaxed);
-    if (result == ERROR_INTERNAL)
-        count(&b->publish_refused, 1);
-    answer_publish(op, result);
-}
-
-static void on_publish(void *reader, struct letter *self)
-{
-    struct nats_broker *b = reader;
-    struct publish_op *op = container_of(self, struct publish_op, letter);
-    int code = ERROR_INTERNAL;
-    if (b->bus.nc && bus_is_up(&b->bus))
-        code = sender_send(&b->sender, b->bus.nc, op->msg);
-    if (code) {
-        finish_publish(b, op, code);
-        return;
-    }
-    STAILQ_INSERT_TAIL(&b->batch.publishes, self, link);
-    b->batch.bytes += (size_t)cost_of(op->msg);
-    b->batch.sent++;
-    b->batch.flush = true;
-}
-
-/* On any shard. */
-static void publish(void *self, struct publish_op *op)
-{
-    struct nats_broker *b = self;
-    if (!bus_is_up(&b->bus) || !reserve(b, cost_of(op->msg))) {
-        count(&b->publish_refused, 1);
-        answer_publish(op, ERROR_INTERNAL);
-        return;
-    }
-    op->letter.run = on_publish;
-    mailbox_post(&b->mailbox, &op->letter);
-}
-
-/* --- feeds ---------------------------------------------------------------- */
 
 /* b->subject becomes the subject of the SUB for the channel. */
 static struct subject_space *find_feed(struct nats_broker *b,
@@ -195,6 +129,11 @@ static void on_acquire(void *reader, struct letter *self)
     if (space)
         rc = feed_acquire(&b->feeds, buf_view(&b->subject),
                           delivery_port(&b->delivery, space), who);
+    if (space && stream_of(&b->streams, space)) {
+        bool waits = follow_acquire(&b->follows, stream_of(&b->streams, space),
+                                    rc == ERR_AGAIN ? NULL : who) < 0;
+        rc = waits ? ERR_AGAIN : rc;
+    }
     if (rc == ERR_FULL) /* what comes before the SUB is missed */
         bus_note_gap(&b->bus);
     if (who && rc != ERR_AGAIN) {
@@ -208,9 +147,12 @@ static void on_release(void *reader, struct letter *self)
 {
     struct nats_broker *b = reader;
     struct feed_letter *l = container_of(self, struct feed_letter, letter);
-    if (find_feed(b, str_n(l->channel, l->len)))
-        feed_release(&b->feeds, buf_view(&b->subject),
-                     clock_ns_to_ms(clock_now_ns()));
+    uint64_t now_ms = clock_ns_to_ms(clock_now_ns());
+    const struct subject_space *space = find_feed(b, str_n(l->channel, l->len));
+    if (space)
+        feed_release(&b->feeds, buf_view(&b->subject), now_ms);
+    if (space && stream_of(&b->streams, space))
+        follow_release(&b->follows, stream_of(&b->streams, space), now_ms);
     free(l);
 }
 
@@ -234,7 +176,7 @@ static void acquire(void *self, struct feed_op *op)
     mailbox_post(&b->mailbox, &l->letter);
     /* The thread may be waiting for a server that is not there. */
     if (!up)
-        answer_feed(op);
+        answer_feed(b, op);
 }
 
 /* On any shard. */
@@ -245,6 +187,105 @@ static void release(void *self, struct str channel, bool is_pattern)
     (void)is_pattern; /* the space decides what feeds it */
     l->letter.run = on_release;
     mailbox_post(&b->mailbox, &l->letter);
+}
+
+/* --- publications --------------------------------------------------------- */
+
+static void on_publish(void *reader, struct letter *self)
+{
+    struct nats_broker *b = reader;
+    struct publish_op *op = container_of(self, struct publish_op, letter);
+    b->batch.bytes += publisher_send(&b->publisher, op);
+    b->batch.flush = true;
+}
+
+static void post_publish(struct nats_broker *b, struct publish_op *op)
+{
+    op->letter.run = on_publish;
+    mailbox_post(&b->mailbox, &op->letter);
+}
+
+/* On a worker; the argument is the publisher. */
+static void on_claimed(void *arg, struct publish_op *op)
+{
+    post_publish(container_of(arg, struct nats_broker, publisher), op);
+}
+
+/* On any shard. */
+static void publish(void *self, struct publish_op *op)
+{
+    struct nats_broker *b = self;
+    if (publisher_accept(&b->publisher, op))
+        post_publish(b, op);
+}
+
+/* --- streams -------------------------------------------------------------- */
+
+/* 0: the channel's stream can be asked; else the code. */
+static uint32_t judge_stream(const struct nats_broker *b, struct str channel)
+{
+    const struct stream *s = publisher_stream(&b->publisher, channel);
+    if (!s || stream_state(s) == STREAM_PLAIN)
+        return ERROR_NOT_AVAILABLE;
+    return stream_is_known(s) && bus_is_up(&b->bus) ? 0 : ERROR_INTERNAL;
+}
+
+static void on_read_answer(void *reader, struct letter *self)
+{
+    struct read_op *op = container_of(self, struct read_op, letter);
+    (void)reader;
+    op->done(op);
+}
+
+/* On any shard. */
+static void read_stream(void *self, struct read_op *op)
+{
+    struct nats_broker *b = self;
+    op->error = judge_stream(b, str_n(op->channel, op->channel_len));
+    if (op->error == 0 && workers_read(&b->workers, op))
+        return;
+    if (op->error == 0)
+        op->error = ERROR_INTERNAL;
+    op->letter.run = on_read_answer;
+    mailbox_post(&op->origin->mailbox, &op->letter);
+}
+
+static void on_remove_answer(void *reader, struct letter *self)
+{
+    struct remove_op *op = container_of(self, struct remove_op, letter);
+    (void)reader;
+    op->done(op);
+}
+
+/* On any shard. */
+static void remove_stream(void *self, struct remove_op *op)
+{
+    struct nats_broker *b = self;
+    op->error = judge_stream(b, str_n(op->channel, op->channel_len));
+    if (op->error == 0 && workers_remove(&b->workers, op))
+        return;
+    if (op->error == 0)
+        op->error = ERROR_INTERNAL;
+    op->letter.run = on_remove_answer;
+    mailbox_post(&op->origin->mailbox, &op->letter);
+}
+
+/* A stream came, went or is another one. */
+static void on_streams_changed(void *reader, struct letter *self)
+{
+    struct nats_broker *b = reader;
+    struct delivery *d = &b->delivery;
+    (void)self;
+    streams_heard(&b->streams);
+    for (size_t i = 0; i < d->map.count; i++) {
+        struct delivery_port *p = &d->ports[i];
+        bool is_live = p->stream && stream_state(p->stream) != STREAM_PLAIN;
+        if (p->is_live == is_live)
+            continue;
+        p->is_live = is_live;
+        feed_table_move(&b->feeds, p, clock_ns_to_ms(clock_now_ns()));
+    }
+    bus_note_gap(&b->bus);
 }
 
 /* --- other nodes ---------------------------------------------------------- */
@@ -292,6 +333,8 @@ static const struct broker_ops ops = {
     .publish = publish,
     .acquire = acquire,
     .release = release,
+    .read = read_stream,
+    .remove = remove_stream,
     .ask = ask,
     .answer = answer,
 };
@@ -312,7 +355,6 @@ static void fill_batch(struct nats_broker *b)
     struct batch *batch = &b->batch;
     struct letter *l;
     *batch = (struct batch){0};
-    STAILQ_INIT(&batch->publishes);
     STAILQ_INIT(&batch->feeds);
     batch->flush = !STAILQ_EMPTY(&b->feeds.served);
     STAILQ_CONCAT(&batch->feeds, &b->feeds.served);
@@ -327,16 +369,10 @@ static void fill_batch(struct nats_broker *b)
 static void answer_batch(struct nats_broker *b, bool ok)
 {
     struct letter *l;
-    if (ok)
-        count(&b->messages_out, b->batch.sent);
-    while ((l = STAILQ_FIRST(&b->batch.publishes))) {
-        STAILQ_REMOVE_HEAD(&b->batch.publishes, link);
-        finish_publish(b, container_of(l, struct publish_op, letter),
-                       ok ? 0 : ERROR_INTERNAL);
-    }
+    publisher_flushed(&b->publisher, ok);
     while ((l = STAILQ_FIRST(&b->batch.feeds))) {
         STAILQ_REMOVE_HEAD(&b->batch.feeds, link);
-        answer_feed(container_of(l, struct feed_op, letter));
+        answer_feed(b, container_of(l, struct feed_op, letter));
     }
 }
 
@@ -351,22 +387,58 @@ static bool run_batch(struct nats_broker *b)
     return ok;
 }
 
+static void attach(struct nats_broker *b)
+{
+    feed_table_attach(&b->feeds, b->bus.nc);
+    ask_attach(&b->asks, b->bus.nc);
+    acks_attach(&b->acks, b->bus.nc);
+    follow_attach(&b->follows, b->bus.nc);
+}
+
+/* The connection is closed. */
+static void detach(struct nats_broker *b)
+{
+    follow_detach(&b->follows);
+    feed_table_detach(&b->feeds);
+    ask_detach(&b->asks);
+    acks_detach(&b->acks);
+    bus_drop(&b->bus);
+}
+
 /* nats.c gave up, or never began: start anew. */
 static void keep_connected(struct nats_broker *b, uint64_t now_ms)
 {
     if (bus_is_closed(&b->bus)) {
         bus_close(&b->bus);
-        feed_table_detach(&b->feeds);
-        ask_detach(&b->asks);
-        bus_drop(&b->bus);
+        detach(b);
     }
     if (bus_connect(&b->bus, now_ms) < 0)
         return;
     /* Who subscribed while there was nothing has missed what there was. */
     if (b->feeds.feeds && atomic_load(&b->bus.disconnects) == 0)
         bus_note_gap(&b->bus);
-    feed_table_attach(&b->feeds, b->bus.nc);
-    ask_attach(&b->asks, b->bus.nc);
+    attach(b);
+    streams_poke(&b->streams);
+}
+
+/* What may have been lost is over, and the server knows all SUBs (again): the
+ * hub may look what it was, a few times a second at most. Returns when to look
+ * again, -1: no need. */
+static int64_t tell_gaps(struct nats_broker *b, uint64_t now_ms)
+{
+    if (!bus_settle(&b->bus))
+        return GAP_PAUSE_MS;
+    uint64_t gaps = atomic_load(&b->bus.settled);
+    if (gaps == b->gaps_posted)
+        return -1;
+    if (now_ms < b->gap_ms)
+        return (int64_t)(b->gap_ms - now_ms);
+    b->gap_ms = now_ms + GAP_PAUSE_MS;
+    b->gaps_posted = gaps;
+    home_post_gap(b->hub, gaps);
+    atomic_fetch_add_explicit(&b->gaps_told, 1, memory_order_relaxed);
+    streams_poke(&b->streams);
+    return -1;
 }
 
 /* How much nats.c drops is known to the subscriptions only. */
@@ -377,8 +449,10 @@ static void count_slow(struct nats_broker *b, uint64_t now_ms)
     b->slow_check_ms = now_ms + SLOW_CHECK_MS;
     atomic_store(&b->bus.slow, false);
     uint64_t n = feed_table_dropped(&b->feeds);
-    if (n != atomic_load(&b->slow_consumer))
+    if (n != atomic_load(&b->slow_consumer)) {
         atomic_store(&b->bus.slow, true); /* it may not be over */
+        bus_note_gap(&b->bus); /* of what was dropped since the first one */
+    }
     atomic_store(&b->slow_consumer, n);
 }
 
@@ -398,7 +472,10 @@ static int64_t turn(struct nats_broker *b)
     int64_t ms = bus_run(&b->bus, now_ms);
     ms = sooner(ms, feed_table_run(&b->feeds, now_ms));
     ms = sooner(ms, ask_run(&b->asks, now_ms));
+    ms = sooner(ms, acks_run(&b->acks, now_ms));
+    ms = sooner(ms, follow_run(&b->follows, now_ms));
     count_slow(b, now_ms);
+    ms = sooner(ms, tell_gaps(b, now_ms));
     if (!STAILQ_EMPTY(&b->letters))
         return 0;
     if (!b->bus.nc && (int64_t)(b->bus.try_ms - now_ms) < ms)
@@ -414,22 +491,45 @@ static void sleep_ms(struct nats_broker *b, int64_t ms)
         CHECK(errno == EAGAIN || errno == EINTR);
 }
 
-/* The shards are gone. What they accepted goes out as long as that works. */
-static void drain(struct nats_broker *b)
+/* Everything that waits, as long as flushes work. */
+static void run_all(struct nats_broker *b)
 {
     bool ok = true;
     mailbox_take(&b->mailbox, &b->letters);
     while (ok && !STAILQ_EMPTY(&b->letters))
         ok = run_batch(b);
+}
+
+static void wait_for_acks(struct nats_broker *b)
+{
+    uint64_t end_ms = clock_ns_to_ms(clock_now_ns()) + LAST_ACKS_MS;
+    uint64_t now_ms;
+    while ((now_ms = clock_ns_to_ms(clock_now_ns())) < end_ms &&
+           acks_run(&b->acks, now_ms) >= 0) {
+        sleep_ms(b, (int64_t)(end_ms - now_ms));
+        run_all(b);
+    }
+}
+
+/* The shards are gone. What they accepted goes out as long as that works. */
+static void drain(struct nats_broker *b)
+{
+    run_all(b);
+    workers_stop(&b->workers);
+    b->publisher.draining = true;
+    run_all(b);
+    wait_for_acks(b);
+    streams_stop(&b->streams);
+    workers_fini(&b->workers);
     delivery_stop(&b->delivery);
     /* For whoever is left: nothing is sent, everything is answered. */
     feed_table_leave(&b->feeds);
     ask_leave(&b->asks);
+    acks_leave(&b->acks);
+    follow_leave(&b->follows);
     bus_finish(&b->bus);
     bus_close(&b->bus);
-    feed_table_detach(&b->feeds);
-    ask_detach(&b->asks);
-    bus_drop(&b->bus);
+    detach(b);
     mailbox_take(&b->mailbox, &b->letters); /* what was delivered meanwhile */
     do
         run_batch(b);
@@ -441,10 +541,8 @@ static void *run(void *arg)
     struct nats_broker *b = arg;
     uint64_t one = 1;
     int rc = bus_connect(&b->bus, clock_ns_to_ms(clock_now_ns()));
-    if (rc == 0) {
-        feed_table_attach(&b->feeds, b->bus.nc);
-        ask_attach(&b->asks, b->bus.nc);
-    }
+    if (rc == 0)
+        attach(b);
     atomic_store(&b->first_result, rc);
     CHECK(write(b->tried_fd, &one, sizeof(one)) == sizeof(one));
     while (!atomic_load(&b->stopping)) {
@@ -464,19 +562,21 @@ static void free_broker(struct nats_broker *b)
     bus_fini(&b->bus);
     feed_table_fini(&b->feeds);
     ask_fini(&b->asks);
+    acks_fini(&b->acks);
+    follow_fini(&b->follows);
     delivery_fini(&b->delivery);
+    streams_fini(&b->streams);
     mailbox_fini(&b->mailbox);
     buf_free(&b->subject);
-    sender_fini(&b->sender);
+    publisher_fini(&b->publisher);
     close(b->wake_fd);
     close(b->tried_fd);
     free(b);
 }
 
-/* A signal may cut the wait short; the caller's deadline stays. */
-static void wait_first_attempt(struct nats_broker *b)
+/* A signal may cut the wait short; the deadline stays. */
+static void wait_first_attempt(struct nats_broker *b, uint64_t end)
 {
-    uint64_t end = clock_ns_to_ms(clock_now_ns()) + FIRST_ATTEMPT_MS;
     for (;;) {
         struct pollfd p = {.fd = b->tried_fd, .events = POLLIN};
         uint64_t now = clock_ns_to_ms(clock_now_ns());
@@ -488,10 +588,11 @@ static void wait_first_attempt(struct nats_broker *b)
     }
 }
 
-int nats_broker_start(const struct config *cfg, struct hub *hub,
-                      struct nats_broker **out, char *err, size_t errlen)
+static struct nats_broker *make_broker(const struct config *cfg,
+                                       struct hub *hub)
 {
     struct nats_broker *b = mem_zalloc(sizeof(*b));
+    const char *node = hub->broker.node;
     b->cfg = cfg;
     b->hub = hub;
     b->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -501,20 +602,64 @@ int nats_broker_start(const struct config *cfg, struct hub *hub,
     mailbox_init(&b->mailbox, wake, b);
     feed_table_init(&b->feeds, (uint64_t)cfg->nats.grace_ms);
     delivery_init(&b->delivery, cfg, hub);
-    sender_init(&b->sender, &b->delivery.map);
     ask_init(&b->asks, cfg->nats.prefix, &hub->broker, &b->delivery,
              &b->mailbox);
+    streams_init(&b->streams, &b->delivery.map, node, &b->mailbox,
+                 on_streams_changed);
+    delivery_set_streams(&b->delivery, &b->streams, &b->bus);
+    b->acks = (struct acks){.finish = publisher_finish, .arg = &b->publisher};
+    b->publisher = (struct publisher){.cfg = cfg,
+                                      .bus = &b->bus,
+                                      .streams = &b->streams,
+                                      .workers = &b->workers,
+                                      .acks = &b->acks};
+    publisher_init(&b->publisher);
+    acks_init(&b->acks, &b->delivery, &b->mailbox, &b->publisher.sender, node);
+    b->workers = (struct workers){.hub = hub,
+                                  .map = &b->delivery.map,
+                                  .streams = &b->streams,
+                                  .bus = &b->bus,
+                                  .finish = publisher_finish,
+                                  .claimed = on_claimed,
+                                  .arg = &b->publisher};
+    b->follows =
+        (struct follow_table){.delivery = &b->delivery,
+                              .workers = &b->workers,
+                              .mailbox = &b->mailbox,
+                              .served = &b->feeds.served,
+                              .grace_ms = (uint64_t)cfg->nats.grace_ms};
+    follow_init(&b->follows, node);
+    return b;
+}
+
+/* ERR_INVALID with a message: a person must act. */
+static int wait_first(struct nats_broker *b, char *err, size_t errlen)
+{
+    uint64_t end_ms = clock_ns_to_ms(clock_now_ns()) + FIRST_ATTEMPT_MS;
+    wait_first_attempt(b, end_ms);
+    if (atomic_load(&b->first_result) == ERR_INVALID) {
+        snprintf(err, errlen, "nats.url: nats.c cannot read it");
+        return ERR_INVALID;
+    }
+    return streams_wait_first(&b->streams, end_ms, err, errlen);
+}
+
+int nats_broker_start(const struct config *cfg, struct hub *hub,
+                      struct nats_broker **out, char *err, size_t errlen)
+{
+    struct nats_broker *b = make_broker(cfg, hub);
     int rc = bus_init(&b->bus, cfg, wake, b, err, errlen);
     if (rc < 0) {
         free_broker(b);
         return rc;
     }
+    streams_start(&b->streams);
+    workers_start(&b->workers, hub->broker.node);
     CHECK(pthread_create(&b->thread, NULL, run, b) == 0);
-    wait_first_attempt(b);
-    if (atomic_load(&b->first_result) == ERR_INVALID) {
-        snprintf(err, errlen, "nats.url: nats.c cannot read it");
+    rc = wait_first(b, err, errlen);
+    if (rc < 0) {
         nats_broker_stop(b);
-        return ERR_INVALID;
+        return rc;
     }
     hub->broker.ops = &ops;
     hub->broker.self = b;
@@ -539,19 +684,20 @@ void nats_broker_stop(struct nats_broker *b)
 
 void nats_broker_status(struct nats_broker *b, struct nats_status *out)
 {
-    int64_t queued = LOAD(b->queue_bytes);
+    int64_t queued = LOAD(b->publisher.queue_bytes);
     *out = (struct nats_status){
         .connected = bus_is_up(&b->bus),
         .connects = LOAD(b->bus.connects),
         .disconnects = LOAD(b->bus.disconnects),
         .gaps = LOAD(b->bus.gaps),
+        .gaps_told = LOAD(b->gaps_told),
         .messages_in = LOAD(b->delivery.messages),
         .bytes_in = LOAD(b->delivery.bytes),
-        .messages_out = LOAD(b->messages_out),
-        .publish_refused = LOAD(b->publish_refused),
-        .unmapped = LOAD(b->delivery.unmapped),
-        .not_json = LOAD(b->delivery.not_json),
-        .too_big = LOAD(b->delivery.too_big),
+        .messages_out = LOAD(b->publisher.messages_out),
+        .publish_refused = LOAD(b->publisher.refused),
+        .unmapped = LOAD(b->delivery.intake.unmapped),
+        .not_json = LOAD(b->delivery.intake.not_json),
+        .too_big = LOAD(b->delivery.intake.too_big),
         .over_budget = LOAD(b->delivery.over_budget),
         .slow_consumer = LOAD(b->slow_consumer),
         .feeds = LOAD(b->feeds.count),
@@ -563,6 +709,13 @@ void nats_broker_status(struct nats_broker *b, struct nats_status *out)
         .answers_dropped = LOAD(b->asks.answers_dropped),
         .requests = LOAD(b->asks.requests_in),
         .requests_dropped = LOAD(b->asks.requests_dropped),
+        .acks_waiting = LOAD(b->acks.count),
+        .acks_timed_out = LOAD(b->acks.timed_out),
+        .acks_refused = LOAD(b->acks.refused),
+        .reads = LOAD(b->workers.reads),
+        .reads_refused = LOAD(b->workers.refused),
+        .reads_failed = LOAD(b->workers.failed),
+        .stream_errors = LOAD(b->streams.failures),
         .queue_bytes = queued > 0 ? (uint64_t)queued : 0,
     };
 }

@@ -6,6 +6,14 @@
 #include "base/utf8.h"
 #include "hub/channel.h"
 
+static struct str end_prefix(struct buf *b)
+{
+    size_t n;
+    buf_char(b, '\0');
+    char *prefix = buf_take(b, &n);
+    return str_n(prefix, n - 1);
+}
+
 static void init_space(struct subject_space *s, const struct config *cfg,
                        const struct namespace_options *ns)
 {
@@ -15,12 +23,13 @@ static void init_space(struct subject_space *s, const struct config *cfg,
     else
         buf_printf(&b, "%s.pub.%s.", cfg->nats.prefix,
                    *ns->name ? ns->name : "_");
-    buf_char(&b, '\0');
-    size_t n;
-    char *prefix = buf_take(&b, &n);
     s->ns = ns;
     s->name = str_of(ns->name);
-    s->prefix = str_n(prefix, n - 1);
+    s->prefix = end_prefix(&b);
+    if (ns->history.size == 0)
+        return;
+    buf_printf(&b, "%s.live.%s.", cfg->nats.prefix, *ns->name ? ns->name : "_");
+    s->live = end_prefix(&b);
 }
 
 void subject_map_init(struct subject_map *m, const struct config *cfg)
@@ -36,8 +45,10 @@ void subject_map_init(struct subject_map *m, const struct config *cfg)
 
 void subject_map_fini(struct subject_map *m)
 {
-    for (size_t i = 0; i < m->count; i++)
+    for (size_t i = 0; i < m->count; i++) {
         free((char *)m->spaces[i].prefix.p);
+        free((char *)m->spaces[i].live.p);
+    }
     free(m->spaces);
     m->spaces = NULL;
     m->count = 0;
@@ -94,6 +105,20 @@ int subject_of_feed(const struct subject_space *s, struct str channel,
     return finish(to, start);
 }
 
+int subject_to_live(const struct subject_space *s, struct str subject,
+                    struct buf *to)
+{
+    size_t start = to->n;
+    buf_str(to, s->live);
+    buf_str(to, str_skip(subject, s->prefix.n));
+    return finish(to, start);
+}
+
+bool subject_is_live(const struct subject_space *s, struct str subject)
+{
+    return s->live.n && str_starts(subject, s->live);
+}
+
 /* What channel_unescape lets through may still be no name a client can use:
  * a colon would start a namespace where there is none, every client gets its
  * channel in a JSON string, and rules_channel has a rule of its own. A NUL
@@ -121,13 +146,14 @@ int subject_channel(const struct subject_space *s, struct str subject,
                     size_t max_length, struct buf *to)
 {
     size_t start = to->n;
-    if (!str_starts(subject, s->prefix))
+    struct str prefix = subject_is_live(s, subject) ? s->live : s->prefix;
+    if (!str_starts(subject, prefix))
         return ERR_INVALID;
     if (s->name.n) {
         buf_str(to, s->name);
         buf_char(to, ':');
     }
-    struct str rest = str_skip(subject, s->prefix.n);
+    struct str rest = str_skip(subject, prefix.n);
     if (channel_unescape(to, rest) == 0 &&
         is_channel_of(s, ended(to, start), max_length))
         return 0;

@@ -6,6 +6,8 @@
  *     quotes, with   quotes:eur.usd       market.quotes.eur.usd
  *       subject "market.quotes"
  *
+ *     news, what its stream republishes     weir.live.news.eu.politics
+ *
  * A space is one namespace's part of the subjects. Escaping is hub/channel's
  * in every space, foreign ones too: a subject of a foreign feed whose tokens
  * hold bytes outside [A-Za-z0-9_-] in any form but =XX is no channel. So a
@@ -17,6 +19,8 @@
  * Uses:   base/, hub/channel, gateway/config. */
 #ifndef WEIR_GATEWAY_BROKER_SUBJECT_H
 #define WEIR_GATEWAY_BROKER_SUBJECT_H
+
+#include <stdbool.h>
 
 #include "base/buf.h"
 #include "base/err.h"
@@ -31,6 +35,8 @@ struct subject_space {
     const struct namespace_options *ns; /* borrowed: the config */
     struct str name;                    /* borrowed: ns->name */
     struct str prefix; /* owned: "weir.pub.news." with a NUL behind it */
+    struct str live;   /* owned: "weir.live.news." with a NUL behind it; empty:
+                      * the namespace has no history */
 };
 
 struct subject_map {
@@ -55,6 +61,13 @@ int subject_of(const struct subject_space *s, struct str channel,
  * whole space ("weir.pub.news.>") where patterns are allowed. */
 int subject_of_feed(const struct subject_space *s, struct str channel,
                     struct buf *to) MUST_USE;
+
+/* A subject of this space (its SUB too) as its stream republishes it. The space
+ * has history. */
+int subject_to_live(const struct subject_space *s, struct str subject,
+                    struct buf *to) MUST_USE;
+/* Did it arrive as the stream republishes it? */
+bool subject_is_live(const struct subject_space *s, struct str subject);
 
 /* Append the channel that `subject`, which arrived in this space, names.
  * ERR_INVALID, and nothing appended, when it names none: outside the space,

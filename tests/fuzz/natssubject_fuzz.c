@@ -23,10 +23,10 @@ static struct namespace_options namespaces[SPACES] = {
 
 /* A map made by hand: the fuzzer is about subjects, not about the config. */
 static struct subject_space spaces[SPACES] = {
-    {&namespaces[0], {"news", 4}, {"weir.pub.news.", 14}},
-    {&namespaces[1], {"quotes", 6}, {"market.quotes.", 14}},
-    {&namespaces[2], {"", 0}, {"weir.pub._.", 11}},
-    {&namespaces[3], {"uni", 3}, {"weir.pub.uni.", 13}},
+    {&namespaces[0], {"news", 4}, {"weir.pub.news.", 14}, {"", 0}},
+    {&namespaces[1], {"quotes", 6}, {"market.quotes.", 14}, {"", 0}},
+    {&namespaces[2], {"", 0}, {"weir.pub._.", 11}, {"", 0}},
+    {&namespaces[3], {"uni", 3}, {"weir.pub.uni.", 13}, {"", 0}},
 };
 
 /* Compiled at the first input, kept to the end. */

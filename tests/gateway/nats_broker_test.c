@@ -437,6 +437,29 @@ static void the_budget_of_the_node_holds(void **state)
     fake_gone(f);
 }
 
+static void tell_of_gaps(struct config *cfg)
+{
+    nats_node_namespace(cfg, "")->history.tell_gaps = true;
+}
+
+static void what_is_over_the_budget_is_a_gap(void **state)
+{
+    struct nats_node *n = *state;
+    n->inflight_bytes = 3000;
+    n->adjust = tell_of_gaps;
+    nats_server_start(&n->server, NULL);
+    nats_peer_open(&n->peer, &n->server);
+    nats_node_start(n, "");
+    struct fake_client *f = nats_node_subscriber(n, 0, "b");
+    assert_int_equal(nats_node_status(n).gaps_told, 0);
+    for (int i = 0; i < 100; i++)
+        nats_peer_pub(&n->peer, "weir.pub._.b", "1");
+    while (nats_node_status(n).over_budget == 0) /* the shards stand still */
+        usleep(1000);
+    NATS_NODE_PUMP(n, nats_node_status(n).gaps_told > 0);
+    fake_gone(f);
+}
+
 /* Wakes of a shard that hold up whoever wakes it: nats.c's delivery thread
  * stands still, and what it cannot take in is dropped by nats.c. */
 static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
@@ -730,6 +753,7 @@ int main(void)
         RUNNING(refused_credentials_are_tried_for_ever),
         ALONE(the_queue_is_bounded),
         ALONE(the_budget_of_the_node_holds),
+        ALONE(what_is_over_the_budget_is_a_gap),
         ALONE(a_slow_node_counts_what_it_lost),
         RUNNING(many_feeds_come_and_go),
         RUNNING(a_flood_of_names_is_bounded),

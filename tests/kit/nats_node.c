@@ -27,6 +27,10 @@ static void encode(struct buf *to, enum encoding encoding, struct str topic,
             buf_lit(to, "|item");
         if (m->keyless)
             buf_lit(to, "|keyless");
+        if (m->offset)
+            buf_printf(to, "|@%llu", (unsigned long long)m->offset);
+        if (m->prev && m->prev != MSG_PREV_UNKNOWN)
+            buf_printf(to, "<%llu", (unsigned long long)m->prev);
         buf_char(to, '\n');
     }
 }
@@ -73,19 +77,47 @@ struct config *nats_node_config(int port, const char *nats)
     return cfg;
 }
 
-void nats_node_start(struct nats_node *n, const char *nats)
+struct namespace_options *nats_node_namespace(struct config *cfg,
+                                              const char *name)
 {
-    char err[256] = "";
+    if (!*name)
+        return &cfg->channel.without_namespace;
+    for (size_t i = 0; i < cfg->channel.namespace_count; i++)
+        if (strcmp(cfg->channel.namespaces[i].name, name) == 0)
+            return &cfg->channel.namespaces[i];
+    CHECK(!"namespace");
+    return NULL;
+}
+
+void nats_node_set_history(struct config *cfg, const char *name, uint32_t size,
+                           uint64_t ttl_ms)
+{
+    struct namespace_options *o = nats_node_namespace(cfg, name);
+    o->history_size = size;
+    o->history_ttl_ms = (int64_t)ttl_ms;
+    o->history = (struct history_policy){.size = size, .ttl_ms = ttl_ms};
+}
+
+int nats_node_try(struct nats_node *n, const char *nats, char *err,
+                  size_t errlen)
+{
     struct hub_options o = nats_node_hub_options;
     if (n->inflight_bytes)
         o.inflight_bytes = n->inflight_bytes;
     n->cfg = nats_node_config(n->server.port, nats);
+    if (n->adjust)
+        n->adjust(n->cfg);
     fake_node_init(&n->hub, 2, &o);
     n->hub.hub.broker.node = NATS_NODE_ID;
     n->hub.hub.broker.asked = n->asked;
     n->hub.hub.broker.asked_arg = n;
-    int rc =
-        nats_broker_start(n->cfg, &n->hub.hub, &n->broker, err, sizeof(err));
+    return nats_broker_start(n->cfg, &n->hub.hub, &n->broker, err, errlen);
+}
+
+void nats_node_start(struct nats_node *n, const char *nats)
+{
+    char err[512] = "";
+    int rc = nats_node_try(n, nats, err, sizeof(err));
     if (rc != 0)
         fprintf(stderr, "%s\n", err);
     CHECK(rc == 0);
@@ -97,6 +129,14 @@ int nats_node_new(void **state)
     n->server.port = nats_server_port();
     n->peer.fd = -1;
     *state = n;
+    return 0;
+}
+
+int nats_node_stored(void **state)
+{
+    nats_node_new(state);
+    struct nats_node *n = *state;
+    nats_server_store(&n->server);
     return 0;
 }
 
@@ -121,6 +161,7 @@ int nats_node_free(void **state)
     }
     config_free(n->cfg);
     nats_server_kill(&n->server);
+    nats_server_forget(&n->server);
     if (n->peer.fd >= 0)
         nats_peer_close(&n->peer);
     free(n);
@@ -143,22 +184,47 @@ static void on_done(struct publish_op *op)
     n->answered++;
     n->ok += op->result == 0;
     n->last_code = op->result;
+    n->last_position = op->position;
+    CHECK(!op->wish);
     free(op);
 }
 
-void nats_node_publish_parts(struct nats_node *n, unsigned shard,
-                             struct msg_parts parts)
+void nats_node_publish_wish(struct nats_node *n, unsigned shard,
+                            struct msg_parts parts, struct publish_wish *wish)
 {
     struct publish_op *op = mem_zalloc(sizeof(*op));
     parts.born_ns = clock_now_ns();
     op->msg = msg_new(&n->hub.hub.budget, &parts);
     CHECK(op->msg);
+    op->wish = wish;
     op->done = on_done;
     node_of_result = n;
     unsigned before = n->answered;
     n->sent++;
     hub_publish(n->hub.hub.shards[shard], op);
     CHECK(n->answered == before); /* never inside the call */
+}
+
+void nats_node_publish_parts(struct nats_node *n, unsigned shard,
+                             struct msg_parts parts)
+{
+    nats_node_publish_wish(n, shard, parts, NULL);
+}
+
+struct publish_wish *nats_node_wish(const char *key, uint64_t version,
+                                    const char *epoch)
+{
+    size_t k = key ? strlen(key) : 0;
+    size_t e = epoch ? strlen(epoch) : 0;
+    struct publish_wish *w = mem_zalloc(sizeof(*w) + k + e);
+    w->version = version;
+    w->key_len = (uint16_t)k;
+    w->version_epoch_len = (uint16_t)e;
+    if (k)
+        memcpy(w->bytes, key, k);
+    if (e)
+        memcpy(w->bytes + k, epoch, e);
+    return w;
 }
 
 void nats_node_publish(struct nats_node *n, unsigned shard, const char *channel,
@@ -210,6 +276,7 @@ void nats_node_expect(struct nats_node *n, struct fake_client *f,
 static void on_fed(struct feed_op *op)
 {
     node_of_result->fed++;
+    node_of_result->last_feed = *op;
     free(op);
 }
 

@@ -1,11 +1,14 @@
 #include "tests/kit/nats_peer.h"
 
 #include <arpa/inet.h>
+#include <ftw.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -36,18 +39,72 @@ static int dial(int port)
     return -1;
 }
 
-void nats_server_start(struct nats_server *s, const char *user)
+void nats_server_store(struct nats_server *s)
+{
+    snprintf(s->store, sizeof(s->store), "/tmp/weir-js-XXXXXX");
+    CHECK(mkdtemp(s->store));
+}
+
+static int on_entry(const char *path, const struct stat *st, int kind,
+                    struct FTW *ftw)
+{
+    (void)st;
+    (void)kind;
+    (void)ftw;
+    return remove(path);
+}
+
+void nats_server_forget(struct nats_server *s)
+{
+    CHECK(s->pid == 0);
+    if (*s->store)
+        nftw(s->store, on_entry, 16, FTW_DEPTH | FTW_PHYS);
+    *s->store = '\0';
+}
+
+/* The command line cannot say how large the store may be. */
+static void write_config(const struct nats_server *s, const char *path)
+{
+    FILE *f = fopen(path, "w");
+    CHECK(f);
+    fprintf(f, "jetstream { store_dir: \"%s\"\n", s->store);
+    if (s->max_store_bytes)
+        fprintf(f, "max_file_store: %lld\n", (long long)s->max_store_bytes);
+    fprintf(f, "}\n%s\n", s->config ? s->config : "");
+    CHECK(fclose(f) == 0);
+}
+
+static void run_server(const struct nats_server *s, const char *user)
 {
     char port[16];
+    char config[64];
+    const char *args[16] = {"nats-server", "-a", "127.0.0.1", "-p", port};
+    size_t n = 5;
     snprintf(port, sizeof(port), "%d", s->port);
+    if (*s->store) {
+        snprintf(config, sizeof(config), "%s/nats.conf", s->store);
+        write_config(s, config);
+        args[n++] = "-c";
+        args[n++] = config;
+    }
+    if (user) {
+        args[n++] = "--user";
+        args[n++] = user;
+        args[n++] = "--pass";
+        args[n++] = user;
+    }
+    execvp("nats-server", (char *const *)args);
+}
+
+void nats_server_start(struct nats_server *s, const char *user)
+{
     s->pid = fork();
     CHECK(s->pid >= 0);
     if (s->pid == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         if (!freopen("/dev/null", "w", stderr))
             _exit(126);
-        execlp("nats-server", "nats-server", "-a", "127.0.0.1", "-p", port,
-               user ? "--user" : NULL, user, "--pass", user, NULL);
+        run_server(s, user);
         _exit(127);
     }
     for (int i = 0; i < NATS_PATIENCE_MS / 10; i++) {
@@ -127,6 +184,43 @@ void nats_peer_close(struct nats_peer *p)
 {
     close(p->fd);
     buf_free(&p->in);
+}
+
+/* Answers end with the line of their JSON. */
+static bool ask_api(struct nats_peer *p, const char *what, const char *body,
+                    const char *text)
+{
+    struct buf b = BUF_INIT;
+    nats_peer_send(p, "SUB peer.api 9\r\n");
+    nats_peer_flush(p);
+    buf_printf(&b, "PUB $JS.API.%s peer.api %zu\r\n%s\r\n%c", what,
+               strlen(body), body, 0);
+    nats_peer_send(p, b.p);
+    buf_free(&b);
+    nats_peer_wait(p, "MSG peer.api 9 ");
+    nats_peer_wait(p, "}\r\n");
+    nats_peer_send(p, "UNSUB 9\r\n");
+    return peer_has(p, text);
+}
+
+void nats_peer_api(struct nats_peer *p, const char *what, const char *body,
+                   const char *text)
+{
+    bool ok = ask_api(p, what, body, text);
+    if (!ok)
+        fprintf(stderr, "%s: %.*s\n", what, (int)p->in.n, p->in.p);
+    CHECK(ok);
+}
+
+void nats_peer_until(struct nats_peer *p, const char *what, const char *text)
+{
+    for (int i = 0; i < NATS_PATIENCE_MS / 10; i++) {
+        if (ask_api(p, what, "", text))
+            return;
+        usleep(10000);
+    }
+    fprintf(stderr, "%s: %.*s\n", what, (int)p->in.n, p->in.p);
+    CHECK(!"the answer comes");
 }
 
 void nats_peer_pub(struct nats_peer *p, const char *subject, const char *data)

@@ -17,10 +17,17 @@
 struct nats_server {
     pid_t pid; /* 0: not running */
     int port;
+    char store[32];          /* JetStream's directory; "": no JetStream */
+    int64_t max_store_bytes; /* 0: plenty */
+    const char *config;      /* more of its configuration; NULL: none */
 };
 
 /* A port nobody listens on. */
 int nats_server_port(void);
+/* The next start has JetStream, with a directory of its own; it survives a
+ * kill. */
+void nats_server_store(struct nats_server *s);
+void nats_server_forget(struct nats_server *s); /* not running; idempotent */
 /* On server->port, in a process that ends with this one. `user` (also the
  * password) may be NULL: anybody may connect. */
 void nats_server_start(struct nats_server *s, const char *user);
@@ -42,6 +49,12 @@ void nats_peer_wait(struct nats_peer *p, const char *text);
 /* Forget what was received, then until the server has done all that was
  * sent. */
 void nats_peer_flush(struct nats_peer *p);
+/* One request of JetStream's API, "STREAM.DELETE.X": until it is answered. The
+ * answer stays in p->in; it must hold `text`. */
+void nats_peer_api(struct nats_peer *p, const char *what, const char *body,
+                   const char *text);
+/* Again and again, until the answer holds `text`. */
+void nats_peer_until(struct nats_peer *p, const char *what, const char *text);
 void nats_peer_pub(struct nats_peer *p, const char *subject, const char *data);
 /* `headers`: lines that end in CRLF. */
 void nats_peer_hpub(struct nats_peer *p, const char *subject,
