@@ -15,6 +15,13 @@
  *
  *   client.subscribe("ticker:quotes", { data: { rate: 2 }, onPublication, onSubscribed });
  *   const granted = await client.throttle("ticker:quotes", { rate: 0.2 });
+ *
+ * Where the server keeps history, a subscription may recover: it remembers its
+ * position, and what was missed comes with the next subscribe. When that could
+ * not be done, result.recovered is missing, and history() may help:
+ *
+ *   client.subscribe("chat:lobby", { recover: true, onPublication, onSubscribed });
+ *   const { publications } = await client.history("chat:lobby", { limit: 50, reverse: true });
  */
 
 const BACKOFF_MS = [500, 20000];
@@ -59,11 +66,14 @@ export class WeirClient {
     this.leave("closed", "Closed");
   }
 
-  /* handlers: onPublication(data, info, channel, tags); onSubscribed(result,
-   * asked) after every subscribe; onError(error) when the server refuses for
-   * good. The publications of a result, the state at the subscribe, go to
-   * onSnapshot, or to onPublication without one, before onSubscribed.
-   * handlers.data goes with every subscribe; `asked` is what went. */
+  /* handlers: onPublication(data, info, channel, tags, position);
+   * onSubscribed(result, asked, from) after every subscribe; onError(error)
+   * when the server refuses for good. The publications of a result, the state
+   * at the subscribe or what was missed, go to onSnapshot, or to onPublication
+   * without one, before onSubscribed. handlers.data goes with every subscribe;
+   * `asked` is what went. With handlers.recover positions are kept, as
+   * { epoch, offset }: `from` is the one to recover from, `position` that of a
+   * publication; both are undefined where the server gave none. */
   subscribe(channel, handlers) {
     this.subscriptions.set(channel, { ...handlers });
     if (this.state === "live")
@@ -80,6 +90,12 @@ export class WeirClient {
    * before the answer. */
   publish(channel, data) {
     return this.call("publish", { channel, data });
+  }
+
+  /* Resolves to { publications, epoch, offset }; rejects as publish does.
+   * options: limit; since, a position; reverse, the newest come first. */
+  history(channel, options) {
+    return this.call("history", { channel, ...options }).then((reply) => reply.history);
   }
 
   /* Resolves to the data of the answer; rejects as publish does. */
@@ -177,9 +193,8 @@ export class WeirClient {
   }
 
   onPush({ channel, pub, unsubscribe }) {
-    const handlers = this.subscriptions.get(channel);
     if (pub)
-      handlers?.onPublication?.(pub.data, pub.info, pub.channel ?? channel, pub.tags);
+      this.deliver(channel, pub, "onPublication");
     else if (unsubscribe && unsubscribe.code >= 2500)
       this.resubscribe(channel, 0);
     else if (unsubscribe)
@@ -204,17 +219,38 @@ export class WeirClient {
       else
         this.giveUp(channel, error);
     };
-    const data = this.subscriptions.get(channel)?.data;
-    const done = (reply) => this.onSubscribed(channel, reply.subscribe, data);
-    return this.command("subscribe", { channel, data }, done, retry);
+    const { data, recover, position } = this.subscriptions.get(channel);
+    const wish = { channel, data };
+    if (recover)
+      wish.recoverable = true;
+    if (position)
+      Object.assign(wish, position, { recover: true });
+    const done = (reply) => this.onSubscribed(channel, reply.subscribe, data, position);
+    return this.command("subscribe", wish, done, retry);
   }
 
-  onSubscribed(channel, result, asked) {
+  onSubscribed(channel, result, asked, from) {
     const handlers = this.subscriptions.get(channel);
-    const take = handlers?.onSnapshot ?? handlers?.onPublication;
+    if (!handlers)
+      return;
+    const { recoverable, epoch = "", offset = 0 } = result;
+    handlers.position = handlers.recover && recoverable ? { epoch, offset } : undefined;
     for (const pub of result.publications ?? [])
-      take?.(pub.data, pub.info, pub.channel ?? channel, pub.tags);
-    handlers?.onSubscribed?.(result, asked);
+      this.deliver(channel, pub, handlers.onSnapshot ? "onSnapshot" : "onPublication");
+    handlers.onSubscribed?.(result, asked, from);
+  }
+
+  /* The first publication of a stream says its epoch; one that is not kept in
+   * history has no offset and moves no position. */
+  deliver(channel, pub, handler) {
+    const handlers = this.subscriptions.get(channel);
+    const last = handlers?.position;
+    const position = last && pub.offset
+      ? { epoch: pub.epoch || last.epoch, offset: pub.offset }
+      : undefined;
+    if (position && position.offset > last.offset)
+      handlers.position = position;
+    handlers?.[handler]?.(pub.data, pub.info, pub.channel ?? channel, pub.tags, position);
   }
 
   resubscribe(channel, attempt) {
