@@ -57,7 +57,7 @@ REPORTS := $(OUT)/reports
 
 # The end-to-end tests of each mode: all of them, unless a mode names fewer.
 # A page is a page: the browser's tests need no sanitized gateway twice.
-E2E_WIRE  := $(sort $(wildcard tests/e2e/*.test.js))
+E2E_WIRE  := $(sort $(wildcard tests/e2e/*.test.js tests/check/*.test.js))
 E2E       := $(E2E_WIRE) $(sort $(wildcard tests/e2e/browser/*.test.js))
 E2E_ubsan ?= $(E2E_WIRE)
 E2E_tsan  ?= $(E2E_WIRE)
@@ -145,6 +145,12 @@ e2e: tools $(E2E_HOME)/.installed
 	    WEIR_TEST_SLOW=$(if $(filter release debug,$(MODE)),1,5) tests/run -k node -n e2e-$(MODE) -t $(E2E_SECONDS) \
 	    -l $(LOGS) -s $(REPORTS) $(E2E_LIST)
 
+SECONDS ?= 60
+.PHONY: check-gaps
+check-gaps: tools $(E2E_HOME)/.installed ## nothing is lost silently: SECONDS (60) each of nodes, servers and links that break
+	$(Q)NODE_PATH=$(E2E_HOME)/node_modules WEIR_BIN=$(abspath $(OUT))/weir \
+	    node tests/check/run.js --seconds $(SECONDS) --logs $(LOGS)/check
+
 # The packages the tests need, outside the source tree.
 $(E2E_HOME)/.installed: tests/e2e/package.json $(wildcard tests/e2e/package-lock.json)
 	@mkdir -p $(@D)
@@ -158,6 +164,10 @@ tsan: ## unit and end-to-end tests under ThreadSanitizer
 asan ubsan tsan:
 	$(Q)$(MAKE) MODE=$@ unit
 	$(Q)$(MAKE) MODE=$@ e2e
+
+.PHONY: model
+model: ## every interleaving of the splice between history and live, with Spin
+	$(Q)tests/model/check-splice -j $(TEST_JOBS) -l $(LOGS)
 
 test: ## everything deploy/test runs, without installing packages
 	$(Q)deploy/test --no-install

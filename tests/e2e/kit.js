@@ -17,4 +17,5 @@ module.exports = {
     ...require('./kit/metrics'),
     ...require('./kit/throttle'),
     ...require('./kit/slow'),
+    ...require('./kit/history'),
 };

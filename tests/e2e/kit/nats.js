@@ -1,5 +1,7 @@
 /* nats.js — a nats-server of the test's own, and a NATS client small enough
- * to send what no library would. */
+ * to send what no library would.
+ * Options of a server: mqtt: true; jetstream: true, or { limits } of its
+ * block in nats.conf (max_file_store). */
 'use strict';
 
 const fs = require('node:fs');
@@ -37,8 +39,11 @@ class NatsServer {
     config() {
         const lines = [`server_name: weir-test`,
             `listen: "${this.host}:${this.port}"`];
-        if (this.options.mqtt || this.options.jetstream) {
-            lines.push(`jetstream { store_dir: "${this.dir}" }`);
+        const { jetstream } = this.options;
+        if (this.options.mqtt || jetstream) {
+            const more = Object.entries(jetstream?.limits ?? {})
+                .map(([key, value]) => `, ${key}: ${value}`).join('');
+            lines.push(`jetstream { store_dir: "${this.dir}"${more} }`);
         }
         if (this.mqttPort) {
             lines.push(`mqtt { listen: "${this.host}:${this.mqttPort}" }`);
@@ -61,6 +66,9 @@ class NatsServer {
         this.proc.child.kill(signal);
         await withDeadline(this.proc.exited, 'nats-server exits');
     }
+
+    /* Again on the same port and store, after kill(). */
+    restart() { return this.start(); }
 
     async stop() {
         await this.kill();
@@ -166,6 +174,25 @@ class NatsClient {
     message(subject) {
         return this.inbox.take((m) => m.subject === subject,
             `message on ${subject}`);
+    }
+
+    /* A request that is answered with JSON. */
+    async request(subject, payload = '') {
+        const inbox = `_INBOX.weir-test.${this.sids + 1}`;
+        await this.subscribe(inbox);
+        const text = typeof payload === 'string' ? payload
+            : JSON.stringify(payload);
+        this.socket.write(`PUB ${subject} ${inbox} ` +
+            `${Buffer.byteLength(text)}\r\n${text}\r\n`);
+        return JSON.parse((await this.message(inbox)).payload);
+    }
+
+    /* INFO, CREATE, UPDATE, DELETE or PURGE of a JetStream stream. */
+    async stream(verb, name, body) {
+        const answer = await this.request(`$JS.API.STREAM.${verb}.${name}`,
+            body && { name, ...body });
+        if (answer.error) throw new Error(JSON.stringify(answer.error));
+        return answer;
     }
 
     close() { this.socket.destroy(); }
