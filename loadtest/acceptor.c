@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -21,6 +22,11 @@
 
 /* One byte per descriptor: has it been upgraded? */
 static bool upgraded[FD_MAX];
+
+/* What a first frame is answered with. */
+static char default_answer[512];
+static const char *answer = default_answer;
+static size_t answer_length;
 
 static void accept_all(int epfd, int listener)
 {
@@ -73,25 +79,48 @@ static int answer_upgrade(int fd, const char *p, size_t n)
     return send(fd, out, (size_t)length, MSG_NOSIGNAL) == length ? 0 : -1;
 }
 
-/* Reads the first frame, answers as a gateway would, joined in one frame. */
-static int answer_frame(int fd, const char *p, size_t n)
+/* As a gateway would, joined in one frame. */
+static void make_answer(void)
 {
     static const char reply[] =
         "{\"id\":1,\"connect\":{\"client\":"
         "\"bb568376-5b93-4478-95b6-98f3d2269b29\",\"version\":\"bare 0.1\","
         "\"ping\":25,\"pong\":true}}\n{\"id\":2,\"subscribe\":{}}";
+    size_t head =
+        frame_write_head(default_answer, FRAME_TEXT, sizeof(reply) - 1);
+    memcpy(default_answer + head, reply, sizeof(reply) - 1);
+    answer_length = head + sizeof(reply) - 1;
+}
+
+/* A reader that is behind is waited for: what one send() does not take is
+ * rare. */
+static int send_all(int fd, const char *p, size_t n)
+{
+    while (n > 0) {
+        struct pollfd w = {.fd = fd, .events = POLLOUT};
+        ssize_t put = send(fd, p, n, MSG_NOSIGNAL);
+        if (put == (ssize_t)n)
+            return 0;
+        if (put > 0) {
+            p += put;
+            n -= (size_t)put;
+        }
+        if (poll(&w, 1, 1000) != 1 || (w.revents & POLLOUT) == 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int answer_frame(int fd, const char *p, size_t n)
+{
     char text[READ_BYTES];
-    char out[sizeof(reply) + FRAME_HEAD_MAX];
     struct frame f;
     if (frame_read(p, n, &f) <= 0 || !f.masked || f.op == FRAME_CLOSE)
         return -1;
     frame_unmask(text, f.payload, f.length, f.key);
     if (memmem(text, f.length, "\"subscribe\"", 11) == NULL)
         return -1;
-    size_t head = frame_write_head(out, FRAME_TEXT, sizeof(reply) - 1);
-    memcpy(out + head, reply, sizeof(reply) - 1);
-    ssize_t length = (ssize_t)(head + sizeof(reply) - 1);
-    return send(fd, out, (size_t)length, MSG_NOSIGNAL) == length ? 0 : -1;
+    return send_all(fd, answer, answer_length);
 }
 
 static void serve(int fd)
@@ -106,11 +135,15 @@ static void serve(int fd)
         close(fd);
 }
 
-void bare_acceptor_main(int listener)
+void bare_acceptor_main(int listener, const char *reply, size_t length)
 {
     struct epoll_event events[EVENTS];
     struct epoll_event e = {.events = EPOLLIN, .data.fd = listener};
     int epfd = epoll_create1(EPOLL_CLOEXEC);
+    answer = length > 0 ? reply : default_answer;
+    answer_length = length;
+    if (length == 0)
+        make_answer();
     fcntl(listener, F_SETFL, O_NONBLOCK);
     if (epfd == -1 || epoll_ctl(epfd, EPOLL_CTL_ADD, listener, &e) == -1)
         _exit(1);

@@ -218,7 +218,8 @@ static void keep_only(int a, int b)
 }
 
 /* Forks a child on its CPU, without any descriptor but the two it needs. */
-static int start(struct bare *b, int cpu, int control)
+static int start(struct bare *b, int cpu, int control, const char *reply,
+                 size_t n)
 {
     int listener = listen_on(&b->port);
     pid_t parent = getpid();
@@ -233,7 +234,7 @@ static int start(struct bare *b, int cpu, int control)
         proc_pin_self(cpu);
         if (control >= 0)
             sender_main(control, listener, cpu);
-        bare_acceptor_main(listener);
+        bare_acceptor_main(listener, reply, n);
     }
     close(listener);
     b->proc = (struct proc){.pid = pid, .ours = true};
@@ -247,16 +248,16 @@ int bare_start_sender(struct bare *b, int cpu)
     *b = (struct bare){.fd = -1};
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == -1)
         return -1;
-    int rc = start(b, cpu, pair[1]);
+    int rc = start(b, cpu, pair[1], NULL, 0);
     close(pair[1]);
     b->fd = pair[0];
     return rc;
 }
 
-int bare_start_acceptor(struct bare *b, int cpu)
+int bare_start_acceptor(struct bare *b, int cpu, const char *reply, size_t n)
 {
     *b = (struct bare){.fd = -1};
-    return start(b, cpu, -1);
+    return start(b, cpu, -1, reply, n);
 }
 
 void bare_stop(struct bare *b)

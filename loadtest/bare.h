@@ -3,7 +3,8 @@
  *   sender    holds n accepted sockets; on command sends the same bytes to
  *             each of them by one send(), and measures its own CPU clock
  *   acceptor  a plain epoll server: accept4, read the upgrade, answer 101,
- *             read the first frame, answer connect and subscribe
+ *             read the first frame, answer connect and subscribe; or give
+ *             the bytes that a gateway gave
  *
  * Why:    ratios taken in one run, round by round, survive a shared machine.
  * Owns:   a child process on the server's CPU; it ends with the generator.
@@ -35,8 +36,9 @@ struct bare_answer {
 
 /* Starts a sender that accepts on b->port. 0 or -1. */
 int bare_start_sender(struct bare *b, int cpu);
-/* Starts an acceptor on b->port. 0 or -1. */
-int bare_start_acceptor(struct bare *b, int cpu);
+/* Starts an acceptor on b->port. `reply`: what the first frame is answered
+ * with, frames and all; n 0: connect and subscribe, joined. 0 or -1. */
+int bare_start_acceptor(struct bare *b, int cpu, const char *reply, size_t n);
 /* Ends either. */
 void bare_stop(struct bare *b);
 
@@ -51,6 +53,7 @@ int bare_send(struct bare *b, uint64_t seq);
 int bare_poll(struct bare *b, struct bare_answer *a);
 
 /* The acceptor's whole life; in the child. */
-void bare_acceptor_main(int listener) __attribute__((noreturn));
+void bare_acceptor_main(int listener, const char *reply, size_t length)
+    __attribute__((noreturn));
 
 #endif

@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <ftw.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -99,11 +100,46 @@ static int start_nats(struct bench *b, const struct options *o)
     snprintf(port, sizeof(port), "%u", b->nats_port);
     char binary[256];
     snprintf(binary, sizeof(binary), "%s", o->nats_server);
-    char *const argv[] = {binary, "-a", "127.0.0.1", "-p",
-                          port,   "-l", "/dev/null", NULL};
+    char *argv[11] = {binary, "-a", "127.0.0.1", "-p",
+                      port,   "-l", "/dev/null", NULL};
+    if (b->scenario->jetstream) {
+        snprintf(b->nats_dir, sizeof(b->nats_dir), "/tmp/weir-load-XXXXXX");
+        if (mkdtemp(b->nats_dir) == NULL) {
+            perror(b->nats_dir);
+            b->nats_dir[0] = '\0';
+            return -1;
+        }
+        argv[7] = "-js";
+        argv[8] = "-sd";
+        argv[9] = b->nats_dir;
+    }
     if (proc_spawn(&b->nats, argv, b->load_cpu) != 0)
         return -1;
     return await_start(&b->nats, "nats-server", b->nats_port, is_nats);
+}
+
+static int remove_one(const char *path, const struct stat *info, int type,
+                      struct FTW *at)
+{
+    (void)info;
+    (void)type;
+    (void)at;
+    return remove(path);
+}
+
+static void stop_nats(struct bench *b)
+{
+    proc_stop(&b->nats);
+    if (b->nats_dir[0] != '\0' &&
+        nftw(b->nats_dir, remove_one, 16, FTW_DEPTH | FTW_PHYS) != 0)
+        perror(b->nats_dir);
+    b->nats_dir[0] = '\0';
+}
+
+/* Is the server on a bus? */
+static bool has_bus(const struct bench *b)
+{
+    return b->pub_kind == PUB_NATS || b->scenario->jetstream;
 }
 
 static int start_weir(struct bench *b, const struct options *o)
@@ -120,7 +156,7 @@ static int start_weir(struct bench *b, const struct options *o)
     snprintf(url, sizeof(url), "nats://127.0.0.1:%u", b->nats_port);
     char *argv[] = {binary,     "-c", config, "-p", port,
                     "--shards", "1",  NULL,   NULL, NULL};
-    if (b->pub_kind == PUB_NATS) {
+    if (has_bus(b)) {
         argv[7] = "--nats";
         argv[8] = url;
     }
@@ -153,8 +189,10 @@ static int check_scenario(struct bench *b)
                 s->transport, s->publish);
         return -1;
     }
-    if (s->size < STAMP_PAYLOAD_MIN || s->clients == 0 || s->channels == 0 ||
-        s->inflight == 0 || s->rate == 0 || s->sources == 0) {
+    bool needs_clients = strcmp(s->kind, "keep") != 0;
+    if (s->size < STAMP_PAYLOAD_MIN || (needs_clients && s->clients == 0) ||
+        s->channels == 0 || s->inflight == 0 || s->rate == 0 ||
+        s->sources == 0) {
         fprintf(stderr,
                 "%s: size >= %d, and clients, channels, inflight, "
                 "rate, sources >= 1\n",
@@ -183,7 +221,7 @@ int bench_start(struct bench *b, const struct scenario *s,
         make_channels(b) != 0)
         return -1;
     b->loop.spin = s->spin;
-    if (b->pub_kind == PUB_NATS && b->nats_port == 0 && start_nats(b, o) != 0)
+    if (has_bus(b) && b->nats_port == 0 && start_nats(b, o) != 0)
         return -1;
     if (o->pid == 0 && start_weir(b, o) != 0)
         return -1;
@@ -214,16 +252,18 @@ int bench_restart(struct bench *b, const char *name, const char *value)
         return -1;
     }
     stop_weir(b);
-    if (setenv(name, value, 1) == 0 && start_weir(b, b->options) == 0)
+    if ((name == NULL || setenv(name, value, 1) == 0) &&
+        start_weir(b, b->options) == 0)
         return 0;
-    report_problem(&b->report, "no start with %s=%s", name, value);
+    report_problem(&b->report, "no start with %s=%s", name != NULL ? name : "",
+                   value != NULL ? value : "");
     return -1;
 }
 
 void bench_stop(struct bench *b)
 {
     stop_weir(b);
-    proc_stop(&b->nats);
+    stop_nats(b);
     loop_fini(&b->loop);
     free(b->channels);
     b->channels = NULL;

@@ -35,6 +35,7 @@ struct bench {
     uint16_t nats_port;
     struct proc server;
     struct proc nats;
+    char nats_dir[64]; /* where JetStream stores; "": nowhere */
     struct loop loop;
     struct channel *channels; /* owned: scenario->channels of them */
     struct report report;
@@ -43,8 +44,9 @@ struct bench {
 /* Pins, starts or attaches, waits for health. 0, or -1 with a message. */
 int bench_start(struct bench *b, const struct scenario *s,
                 const struct options *o);
-/* Stops the server and starts it again with a variable in its environment,
- * on a port of its own. 0, or -1 with a problem in the report. */
+/* Stops the server and starts it again with a variable in its environment
+ * (NULL: as it was), on a port of its own. 0, or -1 with a problem in the
+ * report. */
 int bench_restart(struct bench *b, const char *name, const char *value);
 /* Stops what was started; a server that died on the way is a problem. */
 void bench_stop(struct bench *b);
@@ -82,5 +84,8 @@ int kind_throttle(struct bench *b);
 int kind_source(struct bench *b);
 int kind_choke(struct bench *b);
 int kind_stale(struct bench *b);
+int kind_storm(struct bench *b);
+int kind_keep(struct bench *b);
+int kind_jetstream(struct bench *b);
 
 #endif

@@ -280,8 +280,12 @@ static int start(struct crowd *k, uint32_t i)
 void crowd_init(struct crowd *k, struct loop *l, const struct dialect *d,
                 uint16_t port, uint32_t count)
 {
-    *k = (struct crowd){
-        .loop = l, .dialect = d, .port = port, .sources = 4, .count = count};
+    *k = (struct crowd){.loop = l,
+                        .dialect = d,
+                        .port = port,
+                        .sources = 4,
+                        .at_once = CONN_OPENING,
+                        .count = count};
     k->conns = must(calloc(count, sizeof(*k->conns)));
     for (uint32_t i = 0; i < count; i++) {
         k->conns[i].crowd = k;
@@ -320,7 +324,7 @@ int crowd_open(struct crowd *k, uint32_t from, uint32_t n)
     uint64_t end = loop_now_ns() + OPEN_TIMEOUT;
     uint32_t next = from;
     while (next < from + n || k->opening > 0) {
-        while (next < from + n && k->opening < CONN_OPENING)
+        while (next < from + n && k->opening < k->at_once)
             start(k, next++);
         loop_turn(k->loop, LOOP_MS);
         if (loop_now_ns() > end)

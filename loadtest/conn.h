@@ -7,8 +7,8 @@
  *         send() loop can be compared.
  * Owns:   the sockets, unread remainders, counters. Borrows: loop, dialect,
  *         channels (the caller keeps them). Thread: the generator.
- * Bounds: a message of CONN_CARRY_MAX; `count` connections, CONN_OPENING of
- *         them in the handshake at a time. Uses: loop, stamp, hist. */
+ * Bounds: a message of CONN_CARRY_MAX; `count` connections, `at_once` of them
+ *         in the handshake at a time (CONN_OPENING). Uses: loop, stamp, hist. */
 #ifndef LOADTEST_CONN_H
 #define LOADTEST_CONN_H
 
@@ -38,6 +38,8 @@ struct channel {
     uint16_t id;      /* in every stamp of it */
     uint64_t seq;     /* last number published */
     const char *wish; /* borrowed: JSON that goes with a subscribe, or NULL */
+    const char *from; /* borrowed: members of a subscribe that say where to
+                       * recover from, or NULL */
 };
 
 struct conn {
@@ -74,6 +76,7 @@ struct crowd {
     uint16_t sources;   /* how many 127.0.0.x it comes from */
     int receive_buffer; /* bytes, SO_RCVBUF; 0: the kernel's choice */
     int segment;        /* bytes, TCP_MAXSEG; 0: the kernel's choice */
+    uint32_t at_once;   /* this many in the handshake at a time */
     struct conn *conns; /* owned */
     uint32_t count;
     uint32_t live;

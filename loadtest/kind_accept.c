@@ -68,7 +68,7 @@ int kind_accept(struct bench *b)
                                    "between 1 and 9500");
         return -1;
     }
-    if (bare_start_acceptor(&bare, b->server_cpu) != 0)
+    if (bare_start_acceptor(&bare, b->server_cpu, NULL, 0) != 0)
         return -1;
     gate.proc = &b->server;
     floor.proc = &bare.proc;

@@ -36,7 +36,8 @@ static const struct kind kinds[] = {
     {"rate", kind_rate},     {"slice", kind_slice},
     {"slow", kind_slow},     {"throttle", kind_throttle},
     {"source", kind_source}, {"choke", kind_choke},
-    {"stale", kind_stale},
+    {"stale", kind_stale},   {"storm", kind_storm},
+    {"keep", kind_keep},     {"jetstream", kind_jetstream},
 };
 
 static int usage(void)

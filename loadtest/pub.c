@@ -295,6 +295,38 @@ void pub_message(struct pub *p, struct channel *c, uint64_t time_ns)
     p->out_length += n;
 }
 
+void pub_batch(struct pub *p, struct channel *c, unsigned n, uint64_t time_ns)
+{
+    static const char end[] = "]}";
+    char head[HEAD_MAX];
+    char command[HEAD_MAX];
+    size_t each =
+        (size_t)snprintf(command, sizeof(command),
+                         "{\"publish\":{\"channel\":\"%s\",\"data\":", c->name);
+    size_t body =
+        n * (each + p->size + 3) - 1 + sizeof("{\"commands\":[]}") - 1;
+    int length = snprintf(head, sizeof(head),
+                          "POST /api/batch HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+                          "X-API-Key: " PUB_API_KEY "\r\n"
+                          "Content-Type: application/json\r\n"
+                          "Content-Length: %zu\r\n\r\n{\"commands\":[",
+                          body);
+    append(p, head, (size_t)length);
+    for (unsigned i = 0; i < n && !p->broken; i++) {
+        struct stamp s = {
+            .seq = ++c->seq, .time_ns = time_ns, .channel = c->id};
+        append(p, command, each);
+        char *out = reserve(p, p->size);
+        if (out == NULL)
+            return;
+        stamp_payload(out, p->size, &s);
+        p->out_length += p->size;
+        append(p, "}},", i + 1 < n ? 3 : 2);
+    }
+    append(p, end, sizeof(end) - 1);
+    p->sent++;
+}
+
 void pub_flush(struct pub *p)
 {
     write_out(p);

@@ -54,6 +54,8 @@ int pub_open(struct pub *p, struct loop *l, enum pub_kind kind, uint16_t port);
 void pub_close(struct pub *p);
 /* Adds a message to the next write; the channel's number goes up by one. */
 void pub_message(struct pub *p, struct channel *c, uint64_t time_ns);
+/* Adds n messages as one POST /api/batch, with one answer. HTTP only. */
+void pub_batch(struct pub *p, struct channel *c, unsigned n, uint64_t time_ns);
 /* Writes what was added; the rest goes out when the socket takes it. */
 void pub_flush(struct pub *p);
 /* Reads answers now, without waiting for the loop. */

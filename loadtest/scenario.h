@@ -27,7 +27,8 @@ struct scenario {
     char name[SCENARIO_TEXT];
     char title[SCENARIO_TEXT];
     char kind[SCENARIO_TEXT];      /* fanout idle accept rate slice churn slow
-                                 throttle source choke stale */
+                                 throttle source choke stale storm
+                                 keep jetstream */
     char transport[SCENARIO_TEXT]; /* a dialect */
     char publish[SCENARIO_TEXT];   /* http nchan nats */
     char config[SCENARIO_TEXT];    /* of weir, beside the scenario's folder */
@@ -45,6 +46,11 @@ struct scenario {
     unsigned messages;     /* slow */
     unsigned sources;      /* client addresses */
     unsigned settle_ms;    /* rest before memory is read */
+    /* storm, keep, jetstream */
+    char history[SCENARIO_TEXT]; /* the namespace that keeps its publications */
+    unsigned missed;             /* storm: publications before all come back */
+    bool jetstream;              /* the server is on a bus with JetStream */
+    bool restart;                /* storm: it restarts while they are away */
     /* throttle, source, choke, stale: items that change all the time */
     char throttled[SCENARIO_TEXT]; /* the namespace of their channels */
     unsigned items;                /* of each channel */

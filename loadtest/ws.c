@@ -78,11 +78,13 @@ static int subscribe_weir(struct conn *c)
                                 "{\"connect\":{\"name\":\"load\"},\"id\":1}");
     for (unsigned i = 0; i < c->channel_count && n < sizeof(text); i++) {
         const char *wish = c->channel[i].wish;
+        const char *from = c->channel[i].from;
         n += (size_t)snprintf(
             text + n, sizeof(text) - n,
-            "\n{\"subscribe\":{\"channel\":\"%s\"%s%s},\"id\":%u}",
+            "\n{\"subscribe\":{\"channel\":\"%s\"%s%s%s%s},\"id\":%u}",
             c->channel[i].name, wish != NULL ? ",\"data\":" : "",
-            wish != NULL ? wish : "", i + 2);
+            wish != NULL ? wish : "", from != NULL ? "," : "",
+            from != NULL ? from : "", i + 2);
     }
     if (n >= sizeof(text))
         return conn_fail(c, "%u channels in one frame", c->channel_count);
