@@ -373,6 +373,16 @@ int stream_check(struct stream *s, jsCtx *js, struct stream_look *look)
     bool missing = code == JSStreamNotFoundErr;
     if (missing && s->is_ours)
         rc = make(s, js, &info);
+    /* Nodes that make it at one time may be told that it was never created,
+     * and then there is no epoch yet. */
+    if (rc == NATS_OK && info->Created == 0) {
+        jsStreamInfo_Destroy(info);
+        rc = js_GetStreamInfo(&info, js, s->name, NULL, &code);
+    }
+    if (rc == NATS_OK && info->Created == 0) {
+        jsStreamInfo_Destroy(info);
+        return ERR_AGAIN;
+    }
     if (rc == NATS_OK) {
         int result = judge(s, js, info, look);
         jsStreamInfo_Destroy(info);
