@@ -395,6 +395,16 @@ static void judge_answer(struct player *p, unsigned c, struct str said)
     p->at[c].offset = top;
 }
 
+/* The number behind the `#`, in a text that nothing ends. */
+static uint64_t offset_told(struct str text)
+{
+    uint64_t offset = 0;
+    (void)str_cut(&text, '#');
+    for (size_t i = 0; i < text.n && text.p[i] >= '0' && text.p[i] <= '9'; i++)
+        offset = offset * 10 + (uint64_t)(text.p[i] - '0');
+    return offset;
+}
+
 static void judge(struct player *p)
 {
     struct fake_line line;
@@ -405,8 +415,7 @@ static void judge(struct player *p)
             continue;
         }
         assert_true(line.kind == 'P' && p->live[c]);
-        assert_int_equal(strtoull(strchr(line.data.p, '#') + 1, NULL, 10),
-                         p->at[c].offset + 1);
+        assert_int_equal(offset_told(line.data), p->at[c].offset + 1);
         p->at[c].offset++;
         life.got++;
     }

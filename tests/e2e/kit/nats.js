@@ -19,7 +19,20 @@ class NatsServer {
 
     get url() { return `nats://${this.host}:${this.port}`; }
 
+    /* A port that was free may be somebody else's by now: another is tried,
+     * unless this server had it before. */
     async start() {
+        for (let tries = this.port ? 1 : 5; ; tries--) {
+            const ports = [this.port, this.mqttPort];
+            await this.launch();
+            if (!this.proc.end) return this;
+            if (tries <= 1 || !/address already in use/.test(this.proc.stderr))
+                throw new Error(this.proc.stderr);
+            [this.port, this.mqttPort] = ports;
+        }
+    }
+
+    async launch() {
         this.port = this.port || await proc.freePort();
         this.mqttPort = this.options.mqtt &&
             (this.mqttPort || await proc.freePort());
@@ -32,8 +45,6 @@ class NatsServer {
             if (this.mqttPort) await this.probe(this.mqttPort);
             return true;
         }, () => `nats-server listens: ${this.proc.stderr}`);
-        if (this.proc.end) throw new Error(this.proc.stderr);
-        return this;
     }
 
     config() {
