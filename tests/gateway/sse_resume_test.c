@@ -678,7 +678,7 @@ static void test_full_before_mark(void **state)
     assert_int_equal(gate.loops[0]->shard->stats.choked, 1);
     assert_true(talker_next(&t, &e) && e.data.n > 14000);
     for (int i = 1; i <= 3; i++) {
-        char start[16];
+        char start[32];
         assert_true(talker_next(&t, &e));
         snprintf(start, sizeof(start), "{\"s\":%d,", i);
         if (!str_starts(e.data, str_of(start)))
