@@ -2,6 +2,7 @@
 
 #include "gateway/auth/base64.h"
 #include "gateway/protocol/codes.h"
+#include "gateway/protocol/event_id.h"
 #include "gateway/protocol/json.h"
 #include "gateway/protocol/merge.h"
 #include "gateway/transport/wire.h"
@@ -330,14 +331,12 @@ static void encode_sse_event(struct buf *to, const struct codec_pub *p)
     buf_char(to, '}');
 }
 
-static void encode_event_id(struct buf *to, uint64_t epoch, uint64_t offset)
+static void encode_event_id(struct buf *to, struct position at)
 {
-    char text[POSITION_EPOCH_LEN];
-    position_epoch_format(epoch, text);
+    char text[EVENT_ID_ONE_MAX_BYTES];
+    size_t n = event_id_write_one(text, at);
     buf_lit(to, "id: ");
-    buf_add(to, text, sizeof(text));
-    buf_char(to, ':');
-    buf_u64(to, offset);
+    buf_add(to, text, n);
     buf_char(to, '\n');
 }
 
@@ -351,7 +350,8 @@ static void encode_events(struct buf *to, enum encoding encoding,
         encoding == ENCODING_SSE_RAW || encoding == ENCODING_SSE_RAW_ID;
     for (size_t i = 0; i < count; i++) {
         if (has_id && !is_pattern && pubs[i].offset)
-            encode_event_id(to, pubs[i].msg->epoch, pubs[i].offset);
+            encode_event_id(
+                to, (struct position){pubs[i].msg->epoch, pubs[i].offset});
         buf_lit(to, "data: ");
         if (encoding == ENCODING_UNI_SSE)
             encode_publication(to, topic, is_pattern, &pubs[i]);

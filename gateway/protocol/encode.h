@@ -6,7 +6,8 @@
  *
  * Why:    zero values are left out as the protocol wants; payloads are
  *         copied byte for byte.
- * Thread: any. Uses: base/, hub/codec, throttle/policy, protocol/json. */
+ * Thread: any. Uses: base/, hub/codec, throttle/policy, protocol/json,
+ *         protocol/event_id. */
 #ifndef WEIR_GATEWAY_PROTOCOL_ENCODE_H
 #define WEIR_GATEWAY_PROTOCOL_ENCODE_H
 
