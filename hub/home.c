@@ -125,16 +125,6 @@ static uint64_t bit(const struct shard *s)
     return (uint64_t)1 << s->index;
 }
 
-/* Patterns and exact channels cannot have the same name, so one table holds
- * both. */
-static struct home_channel *find(struct shard *s, struct str name,
-                                 uint32_t hash)
-{
-    struct home_channel *e = NULL;
-    HASH_FIND_BYHASHVALUE(hh, s->home.channels, name.p, name.n, hash, e);
-    return e;
-}
-
 static void complete(struct shard *home, const struct home_channel *e,
                      struct ask *a);
 static void send_answer(struct shard *home, struct ask *a);
@@ -230,7 +220,7 @@ static void add_shards(void *arg, void *value)
 static bool is_fed(struct shard *home, struct str channel, uint32_t hash)
 {
     uint64_t shards = 0;
-    if (!home->hub->broker.ops || find(home, channel, hash))
+    if (!home->hub->broker.ops || home_find(home, channel, hash))
         return true;
     if (home->home.patterns.pattern_count)
         trie_match(&home->home.patterns, channel, add_shards, &shards);
@@ -280,7 +270,7 @@ static void on_pattern_ack(void *reader, struct letter *self)
     struct shard *home = reader;
     struct pattern_letter *l =
         container_of(self, struct pattern_letter, letter);
-    struct home_channel *e = find(home, str_n(l->name, l->len), l->hash);
+    struct home_channel *e = home_find(home, str_n(l->name, l->len), l->hash);
     if (e && e->acks_missing && --e->acks_missing == 0)
         home_try_answer(home, e);
     free(l);
@@ -323,7 +313,7 @@ static void tell_pattern(struct shard *home, struct home_channel *e,
 static void on_fed(struct feed_op *op)
 {
     struct str name = str_n(op->channel, op->channel_len);
-    struct home_channel *e = find(op->home, name, msg_channel_hash(name));
+    struct home_channel *e = home_find(op->home, name, msg_channel_hash(name));
     if (e && !e->fed) {
         e->fed = true;
         e->error = op->error;
@@ -373,7 +363,8 @@ static void on_idle(struct wheel_timer *t)
 
 static struct home_channel *get(struct shard *home, const struct ask *a)
 {
-    struct home_channel *e = find(home, str_n(a->channel, a->len), a->hash);
+    struct home_channel *e =
+        home_find(home, str_n(a->channel, a->len), a->hash);
     if (e) {
         wheel_stop(&home->wheel, &e->idle);
         return e;
@@ -491,7 +482,7 @@ static void on_leave(void *reader, struct letter *self)
     struct hub *hub = home->hub;
     struct leave_letter *l = container_of(self, struct leave_letter, letter);
     struct str name = str_n(l->name, l->len);
-    struct home_channel *e = find(home, name, l->hash);
+    struct home_channel *e = home_find(home, name, l->hash);
     CHECK(e);
     e->shards &= ~bit(l->from);
     if (e->is_pattern)
@@ -523,7 +514,7 @@ void home_leave(struct shard *from, struct str channel, uint32_t hash)
 uint64_t home_interested(const struct shard *home, const struct msg *m)
 {
     const struct home_channel *e =
-        find((struct shard *)home, msg_channel(m), m->channel_hash);
+        home_find((struct shard *)home, msg_channel(m), m->channel_hash);
     uint64_t shards = e ? e->shards : 0;
     if (home->home.patterns.pattern_count)
         trie_match(&home->home.patterns, msg_channel(m), add_shards, &shards);

@@ -33,6 +33,16 @@ static inline struct str home_channel_name(const struct home_channel *e)
     return str_n(e->name, e->len);
 }
 
+/* Patterns and exact channels cannot have the same name, so one table holds
+ * both. NULL: nobody here asks for it. */
+static inline struct home_channel *home_find(struct shard *s, struct str name,
+                                             uint32_t hash)
+{
+    struct home_channel *e = NULL;
+    HASH_FIND_BYHASHVALUE(hh, s->home.channels, name.p, name.n, hash, e);
+    return e;
+}
+
 /* Answer whoever waits, if all they wait for is there. May free e: nothing of
  * it is touched afterwards. (home.c) */
 void home_try_answer(struct shard *home, struct home_channel *e);

@@ -14,14 +14,6 @@
 #include "hub/recall.h"
 #include "hub/splice.h"
 
-static struct home_channel *find(struct shard *s, struct str name,
-                                 uint32_t hash)
-{
-    struct home_channel *e = NULL;
-    HASH_FIND_BYHASHVALUE(hh, s->home.channels, name.p, name.n, hash, e);
-    return e;
-}
-
 struct pub_letter {
     struct letter letter;
     struct msg *msg; /* owned reference */
@@ -155,7 +147,7 @@ void home_forgotten(void *arg, const struct history_stream *stream)
 {
     struct shard *home = arg;
     struct home_channel *e =
-        find(home, str_n(stream->name, stream->len), stream->hash);
+        home_find(home, str_n(stream->name, stream->len), stream->hash);
     home->stats.history_forgotten++;
     if (e)
         home_lose(home, e);
@@ -223,7 +215,7 @@ void home_publish(struct shard *home, struct msg *m)
         return;
     }
     struct home_channel *e =
-        m->offset ? find(home, msg_channel(m), m->channel_hash) : NULL;
+        m->offset ? home_find(home, msg_channel(m), m->channel_hash) : NULL;
     if (e && e->splice)
         splice_take(home, e, m);
     else
@@ -412,7 +404,7 @@ static const struct history_stream *stream_here(struct shard *home,
                            position_epoch_of(rand_next(&home->rand)),
                            shard_now_ms(home));
     }
-    const struct home_channel *e = find(home, name, hash);
+    const struct home_channel *e = home_find(home, name, hash);
     if (!e || !e->splice || !splice_is_ready(e))
         return NULL;
     const struct history_stream *s =

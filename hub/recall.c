@@ -2,25 +2,24 @@
 
 #include <stdlib.h>
 
-#include "base/clock.h"
 #include "base/mem.h"
 #include "hub/hub.h"
 #include "hub/splice.h"
 
-struct history_stream *recall_stream(struct shard *home,
-                                     const struct home_channel *e,
-                                     const struct history_policy *policy,
-                                     bool make)
+/* The channel's stream: made in-process; over a bus it must be read. NULL: it
+ * has none. */
+static struct history_stream *stream_of(struct shard *home,
+                                        const struct home_channel *e,
+                                        const struct history_policy *policy)
 {
     struct history *h = &home->home.history;
     struct str name = home_channel_name(e);
-    if (home->hub->broker.ops && !e->splice)
-        return NULL;
-    if (home->hub->broker.ops || !make)
-        return history_find(h, name, e->hash, shard_now_ms(home));
-    return history_get(h, name, e->hash, policy,
-                       position_epoch_of(rand_next(&home->rand)),
-                       shard_now_ms(home));
+    if (!home->hub->broker.ops)
+        return history_get(h, name, e->hash, policy,
+                           position_epoch_of(rand_next(&home->rand)),
+                           shard_now_ms(home));
+    return e->splice ? history_find(h, name, e->hash, shard_now_ms(home))
+                     : NULL;
 }
 
 static void put(struct ask *a, struct msg *m, uint32_t cap)
@@ -172,7 +171,7 @@ void recall_answer(struct shard *home, const struct home_channel *e,
     struct position_wish *w = &a->wish;
     if (!w->positioned)
         return;
-    const struct history_stream *s = recall_stream(home, e, a->history, true);
+    const struct history_stream *s = stream_of(home, e, a->history);
     if (!s)
         return;
     bool recovers = w->recover || a->history->auto_cache;

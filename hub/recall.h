@@ -14,12 +14,6 @@
 
 #include "hub/home_parts.h"
 
-/* The channel's stream, if it has one: in-process it is made, over a bus it
- * must be ready. NULL: none. */
-struct history_stream *recall_stream(struct shard *home,
-                                     const struct home_channel *e,
-                                     const struct history_policy *policy,
-                                     bool make);
 /* Fill in the answer: position, recovery, and what a recovery or `latest`
  * brings. Last values are the caller's. */
 void recall_answer(struct shard *home, const struct home_channel *e,

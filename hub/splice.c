@@ -496,10 +496,8 @@ static void on_read(struct read_op *op)
 {
     struct shard *home = op->origin;
     struct str name = str_n(op->channel, op->channel_len);
-    struct home_channel *e = NULL;
+    struct home_channel *e = home_find(home, name, msg_channel_hash(name));
     home->home.reading--;
-    HASH_FIND_BYHASHVALUE(hh, home->home.channels, name.p, name.n,
-                          msg_channel_hash(name), e);
     struct splice *sp = e ? e->splice : NULL;
     if (sp && sp->state == SPLICE_READING && op->tag == sp->tag) {
         sp->state = SPLICE_IDLE;
