@@ -100,6 +100,7 @@
     X(expired, 3005)                \
     X(slow, 3008)                   \
     X(write_error, 3009)            \
+    X(insufficient, 3010)           \
     X(no_pong, 3012)                \
     X(too_many_requests, 3013)      \
     X(invalid_token, 3500)          \

@@ -108,6 +108,7 @@ static void test_loss(void **state)
                   "{\"code\":3010,\"reason\":\"insufficient state\"}");
     talker_expect_nothing(&t);
     assert_true(t.peer.eof);
+    assert_int_equal(gate.loops[0]->shard->stats.close_insufficient, 1);
     end(&t);
 }
 
